@@ -1,0 +1,1 @@
+//! Typed acts: parse, digest, display text. Pure and small, because the kernel uses it.

@@ -1,0 +1,1 @@
+//! Public verification of signatures and signature shares, for the kernel and for offline verifiers. Pure.

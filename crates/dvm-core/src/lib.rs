@@ -1,0 +1,1 @@
+//! The shared words: ids, CIDs, the canonical codec, intents, frames, kernel calls, receipts, reason codes, limits.

@@ -1,0 +1,1 @@
+//! Evidence bundles: writing them, and verifying and replaying them offline.

@@ -1,0 +1,1 @@
+//! Governance: events, guards, the fold to authority state, decisions and head certificates. Pure.

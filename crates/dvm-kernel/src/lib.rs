@@ -1,0 +1,1 @@
+//! The secret kernel: the one process that holds shares, nonces, permits and the gate.

@@ -1,0 +1,2 @@
+//! The secret kernel's process.
+fn main() {}

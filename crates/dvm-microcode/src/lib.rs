@@ -1,0 +1,1 @@
+//! L0 protocols as pure round functions over secret types.

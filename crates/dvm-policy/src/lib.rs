@@ -1,0 +1,1 @@
+//! Cedar admission, approvals, ledger rules and the release judgement. Pure, given its state.

@@ -1,0 +1,1 @@
+//! The interpreter: a pure step over events, its frontier, views, traces and replay.

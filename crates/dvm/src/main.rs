@@ -1,0 +1,2 @@
+//! One binary: the command line and the daemon.
+fn main() {}
