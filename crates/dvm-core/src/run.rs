@@ -1,0 +1,124 @@
+//! Runs: a kernel's opening, the proposal that binds t of them, and the execution's id.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bytes::B32;
+use crate::codec::{self, Artifact};
+use crate::digest::{Domain, Tagged};
+use crate::governance::HeadRef;
+use crate::ids::NodeId;
+use crate::link::Link;
+use crate::sign::Signed;
+
+/// Which run of a kernel process: raised durably at every start, with a random id beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Boot {
+    /// Strictly rising.
+    pub generation: u64,
+    /// Two live instances of one generation differ here.
+    pub id: B32,
+}
+
+/// A kernel's readiness for one intent: fresh, single-use, bound to a head.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Open {
+    /// The cluster.
+    pub cluster: Link,
+    /// Whose kernel.
+    pub node: NodeId,
+    /// Which run of it.
+    pub boot: Boot,
+    /// Monotone over all statements of this kernel.
+    pub vault_seq: u64,
+    /// The authority it works under.
+    pub head: HeadRef,
+    /// What it is ready for.
+    pub intent: Link,
+    /// The node's own admission that it was shown.
+    pub admission: Link,
+    /// How often this kernel has opened this intent, from 1. A later one ends an earlier one.
+    pub opening: u32,
+    /// Random.
+    pub nonce: B32,
+    /// The kernel's clock.
+    pub time_ms: u64,
+}
+
+impl Artifact for Open {
+    const SCHEMA: &'static str = "dvm/open/1";
+}
+
+/// What a run does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum RunKind {
+    /// Performs the intent's act, up to a held result.
+    #[serde(rename = "act")]
+    Act {
+        /// The coordinator's count of tries.
+        attempt: u32,
+        /// Links of the signers' opens, in roster order.
+        opens: Vec<Link>,
+    },
+    /// Publishes the result that another run holds.
+    #[serde(rename = "publish")]
+    Publish {
+        /// The run that holds it.
+        of: B32,
+        /// The result's public name.
+        result_ref: B32,
+    },
+}
+
+/// The header that every participant computes and agrees on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunHeader {
+    /// The cluster.
+    pub cluster: Link,
+    /// The intent.
+    pub intent: Link,
+    /// Act or publication.
+    pub kind: RunKind,
+    /// The plan that every participant compiled for itself.
+    pub plan_id: B32,
+    /// Epoch of the key.
+    pub key_epoch: u32,
+    /// Participants, sorted: exactly t for signing, all holders for key generation.
+    pub participants: Vec<NodeId>,
+    /// A level that is open longer reports `REMOTE_TIMEOUT` and re-sends.
+    pub soft_deadline_ms: u64,
+    /// A level that is open longer aborts the run. 0 for a publication: it waits.
+    pub hard_deadline_ms: u64,
+}
+
+impl Artifact for RunHeader {
+    const SCHEMA: &'static str = "dvm/run-header/1";
+}
+
+impl RunHeader {
+    /// The run's id: it binds intent, plan, epoch, signers and each signer's fresh opening.
+    pub fn execution_id(&self) -> B32 {
+        let domain = match self.kind {
+            RunKind::Act { .. } => Domain::Execution,
+            RunKind::Publish { .. } => Domain::Publication,
+        };
+        Tagged::new(domain).part(&codec::encode(self)).finish()
+    }
+}
+
+/// A coordinator's proposal: the header and the openings it names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proposal {
+    /// The header.
+    pub header: RunHeader,
+    /// The openings, in participant order. Empty for a publication.
+    pub opens: Vec<Signed<Open>>,
+}
+
+impl Artifact for Proposal {
+    const SCHEMA: &'static str = "dvm/proposal/1";
+}
