@@ -1,0 +1,26 @@
+//! `cargo xtask test`: everything that must hold before a change is shared.
+//!
+//! `verify` first; then the tools that tests check us with; then the release binaries, because
+//! the end-to-end tests start real nodes and kernels; then every test of the workspace, to the
+//! end even if some fail. The last lines are the test runner's own.
+//!
+//! Tests find what they need in two variables: `DVM_BIN_DIR`, the directory of `dvm` and
+//! `dvm-kernel`, and `DVM_PYTHON`, a Python that can import `libipld`.
+
+use crate::{
+    task::{self, Stop, Workspace},
+    tools, verify,
+};
+
+/// Verifies, builds and tests.
+pub(crate) fn run(workspace: &Workspace) -> Result<(), Stop> {
+    // The tools come first: better to hear of a missing one now than after ten minutes.
+    tools::openssl(workspace)?;
+    let python = tools::python(workspace)?;
+    tools::cargo_deny(workspace)?;
+    verify::run(workspace)?;
+    task::run(&mut workspace.cargo(&["build", "--release", "--bins", "--locked"]))?;
+    let mut tests = workspace.cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+    tests.env("DVM_BIN_DIR", workspace.target.join("release")).env("DVM_PYTHON", python);
+    task::run(&mut tests)
+}

@@ -1,0 +1,114 @@
+//! The tools that checks and tests need beyond the Rust toolchain, and how each gets here.
+//!
+//! Always true: with `CI=true` a missing tool is installed, and a failed installation is a
+//! failure; without it nothing is installed, and the task stops and says what to type.
+//! What can live inside the target directory does; only `openssl` touches the system.
+
+use std::path::PathBuf;
+
+use crate::task::{Stop, Workspace, run, works};
+
+const CARGO_DENY_VERSION: &str = "0.20.2";
+const LIBIPLD: &str = "libipld==3.5.0";
+
+/// The `cargo-deny` to use: the one in the target directory, else the one on the path.
+pub(crate) fn cargo_deny(workspace: &Workspace) -> Result<PathBuf, Stop> {
+    let root = workspace.target.join("tools");
+    let ours = root.join("bin/cargo-deny");
+    if works(&mut workspace.command(&ours, &["--version"])) {
+        return Ok(ours);
+    }
+    let on_path = PathBuf::from("cargo-deny");
+    if works(&mut workspace.command(&on_path, &["--version"])) {
+        return Ok(on_path);
+    }
+    missing_outside_ci(
+        "cargo-deny",
+        "run `cargo install cargo-deny --locked --version 0.20.2`, or set CI=true to have it \
+         installed under target/tools",
+    )?;
+    let mut install = workspace.cargo(&["install", "cargo-deny", "--locked", "--version"]);
+    run(install.arg(CARGO_DENY_VERSION).arg("--root").arg(&root))?;
+    Ok(ours)
+}
+
+/// Makes sure that `cargo fmt` and `cargo clippy` exist; they come with the toolchain.
+pub(crate) fn rust_components(workspace: &Workspace) -> Result<(), Stop> {
+    let how = "run `rustup component add rustfmt clippy`";
+    for (tool, word) in [("rustfmt", "fmt"), ("clippy", "clippy")] {
+        if !works(&mut workspace.cargo(&[word, "--version"])) {
+            return Err(Stop::Missing { tool, how });
+        }
+    }
+    Ok(())
+}
+
+/// Makes sure that `openssl` exists: tests check our signatures with it.
+pub(crate) fn openssl(workspace: &Workspace) -> Result<(), Stop> {
+    if works(&mut workspace.command("openssl", &["version"])) {
+        return Ok(());
+    }
+    missing_outside_ci(
+        "openssl",
+        "install the system's `openssl` package (Debian: `apt-get install openssl`)",
+    )?;
+    apt_install(workspace, &["openssl"])
+}
+
+/// A Python that can import `libipld`: tests list our bundles' blocks with it.
+pub(crate) fn python(workspace: &Workspace) -> Result<PathBuf, Stop> {
+    let env = workspace.target.join("tools/python");
+    let python = env.join("bin/python");
+    let ready = ["-c", "import libipld"];
+    if works(&mut workspace.command(&python, &ready)) {
+        return Ok(python);
+    }
+    if works(&mut workspace.command("python3", &ready)) {
+        return Ok(PathBuf::from("python3"));
+    }
+    missing_outside_ci(
+        "Python with libipld",
+        "run `python3 -m venv target/tools/python && target/tools/python/bin/pip install \
+         libipld==3.5.0`, or set CI=true to have this done",
+    )?;
+    if !works(&mut workspace.command("python3", &["-c", "import venv, ensurepip"])) {
+        apt_install(workspace, &["python3", "python3-venv"])?;
+    }
+    run(workspace.command("python3", &["-m", "venv"]).arg(&env))?;
+    run(&mut workspace.command(&python, &["-m", "pip", "install", "--quiet", LIBIPLD]))?;
+    Ok(python)
+}
+
+/// Lets the installation go on in CI only: a developer's machine is theirs.
+fn missing_outside_ci(tool: &'static str, how: &'static str) -> Result<(), Stop> {
+    if may_install(std::env::var("CI").ok().as_deref()) {
+        Ok(())
+    } else {
+        Err(Stop::Missing { tool, how })
+    }
+}
+
+/// Whether the value of the variable `CI` allows an installation.
+fn may_install(ci: Option<&str>) -> bool {
+    ci == Some("true")
+}
+
+fn apt_install(workspace: &Workspace, packages: &[&str]) -> Result<(), Stop> {
+    run(&mut workspace.command("apt-get", &["update", "--quiet"]))?;
+    let mut install =
+        workspace.command("apt-get", &["install", "--yes", "--no-install-recommends"]);
+    run(install.args(packages).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_installed_unless_ci_is_exactly_true() {
+        assert!(may_install(Some("true")));
+        for other in [None, Some(""), Some("1"), Some("false"), Some("TRUE")] {
+            assert!(!may_install(other), "{other:?}");
+        }
+    }
+}
