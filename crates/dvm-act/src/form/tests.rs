@@ -1,0 +1,123 @@
+use super::*;
+use dvm_core::intent::{Backend, Scope};
+use dvm_core::{B32, Link};
+
+fn intent(act: Act, content: Option<&[u8]>) -> CanonicalIntent {
+    let mut intent = CanonicalIntent {
+        cluster: Link::of_artifact(b"genesis"),
+        tenant: "acme".parse().unwrap(),
+        idempotency_key: "1".parse().unwrap(),
+        requester: "alice".parse().unwrap(),
+        act,
+        scope: Scope::Public,
+        display_hash: B32::default(),
+        expires_ms: 0,
+    };
+    if let Ok(display) = display(&intent, content) {
+        intent.display_hash = display.hash();
+    }
+    intent
+}
+
+fn generate(threshold: u16, holders: usize) -> Act {
+    let roster = (0..holders).map(|i| format!("n{i:02}").parse().unwrap()).collect();
+    let backend = Backend::FrostEd25519;
+    Act::KeyGenerate { key_id: "k".parse().unwrap(), backend, threshold, roster }
+}
+
+fn message(link: Link, len: u64) -> Act {
+    Act::SignMessage { key_id: "k".parse().unwrap(), key_epoch: 1, message: link, len }
+}
+
+#[test]
+fn a_roster_has_2_to_16_holders_and_a_threshold_above_half() {
+    for (t, n) in [(2, 2), (2, 3), (3, 3), (3, 4), (9, 16), (16, 16)] {
+        assert_eq!(check_form(&generate(t, n)), Ok(()), "{t} of {n}");
+    }
+    for (t, n) in [(1, 2), (3, 2), (1, 3), (2, 4), (8, 16), (17, 16), (0, 2)] {
+        assert!(
+            matches!(check_form(&generate(t, n)), Err(ActError::Threshold { .. })),
+            "{t} of {n}"
+        );
+    }
+    for n in [0, 1, 17] {
+        assert_eq!(check_form(&generate(2, n)), Err(ActError::RosterSize { len: n }));
+    }
+}
+
+#[test]
+fn a_roster_that_is_unsorted_or_names_one_twice_is_refused() {
+    for (from, to) in [(0, 1), (1, 2)] {
+        let mut act = generate(2, 3);
+        let Act::KeyGenerate { roster, .. } = &mut act else { unreachable!() };
+        roster.swap(from, to);
+        assert_eq!(check_form(&act), Err(ActError::RosterOrder { at: to }));
+        let Act::KeyGenerate { roster, .. } = &mut act else { unreachable!() };
+        roster[to] = roster[from].clone();
+        assert!(matches!(check_form(&act), Err(ActError::RosterOrder { .. })));
+    }
+}
+
+#[test]
+fn what_is_signed_is_the_content_or_the_digest_and_nothing_else() {
+    let content = b"hello";
+    let act = intent(message(Link::of_raw(content), 5), Some(content));
+    assert_eq!(parse(&act, Some(content)).unwrap().bytes_to_sign(), Some(&content[..]));
+    let digest =
+        Act::SignDigest { key_id: "k".parse().unwrap(), key_epoch: 1, digest: B32([7; 32]) };
+    let act = intent(digest, None);
+    assert_eq!(parse(&act, None).unwrap().bytes_to_sign(), Some(&[7; 32][..]));
+    assert_eq!(parse(&act, Some(b"x")), Err(ActError::ContentUnasked));
+    let act = intent(generate(2, 3), None);
+    assert_eq!(parse(&act, None).unwrap().bytes_to_sign(), None);
+}
+
+#[test]
+fn a_content_that_is_not_the_one_named_is_refused() {
+    let act = intent(message(Link::of_raw(b"hello"), 5), Some(b"hello"));
+    assert_eq!(parse(&act, None), Err(ActError::ContentMissing));
+    assert_eq!(parse(&act, Some(b"hellO")), Err(ActError::ContentLink));
+    let short = ActError::ContentLength { named: 5, given: 4 };
+    assert_eq!(parse(&act, Some(b"hell")), Err(short));
+    assert_eq!(short.code(), ReasonCode::BindingMismatch);
+}
+
+#[test]
+fn a_message_may_be_empty_and_has_4_mib_at_most() {
+    assert!(parse(&intent(message(Link::of_raw(b""), 0), Some(b"")), Some(b"")).is_ok());
+    let content = vec![0; limits::CONTENT_BYTES_MAX + 1];
+    let (most, over) = (&content[1..], &content[..]);
+    let act = intent(message(Link::of_raw(most), most.len() as u64), Some(most));
+    assert!(parse(&act, Some(most)).is_ok());
+    let act = intent(message(Link::of_raw(over), over.len() as u64), Some(over));
+    let refused = parse(&act, Some(over)).unwrap_err();
+    assert_eq!(refused, ActError::ContentTooLong { len: over.len() as u64 });
+    assert_eq!(refused.code(), ReasonCode::ResourceLimit);
+}
+
+#[test]
+fn the_link_of_an_artifact_is_no_message() {
+    let act = message(Link::of_artifact(b"hello"), 5);
+    assert_eq!(check_form(&act), Err(ActError::NotRawContent));
+}
+
+#[test]
+fn an_epoch_counts_from_one() {
+    let digest = |key_epoch| Act::SignDigest {
+        key_id: "k".parse().unwrap(),
+        key_epoch,
+        digest: B32::default(),
+    };
+    assert_eq!(check_form(&digest(1)), Ok(()));
+    assert_eq!(check_form(&digest(0)), Err(ActError::Epoch));
+}
+
+#[test]
+fn an_intent_that_shows_people_another_text_is_refused() {
+    let mut act = intent(generate(2, 3), None);
+    assert!(parse(&act, None).is_ok());
+    act.requester = "mallory".parse().unwrap();
+    let refused = parse(&act, None).unwrap_err();
+    assert_eq!(refused, ActError::DisplayHash);
+    assert_eq!(refused.code(), ReasonCode::BindingMismatch);
+}
