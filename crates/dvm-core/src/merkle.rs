@@ -40,6 +40,44 @@ fn fold(hashes: &[B32]) -> B32 {
     }
 }
 
+/// A growing tree, kept as the roots of its full subtrees: what a log needs to know its next root.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Frontier {
+    /// Leaves so far.
+    size: u64,
+    /// Roots of the full subtrees, largest first: one per set bit of `size`.
+    peaks: Vec<B32>,
+}
+
+impl Frontier {
+    /// Leaves so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Adds a leaf.
+    pub fn push(&mut self, leaf: &[u8]) {
+        let mut hash = leaf_hash(leaf);
+        // Each trailing one bit of the old size is a full subtree as large as the new one.
+        for _ in 0..self.size.trailing_ones() {
+            let Some(left) = self.peaks.pop() else { break };
+            hash = node_hash(&left, &hash);
+        }
+        self.peaks.push(hash);
+        self.size += 1;
+    }
+
+    /// The same root as [`root`] over all leaves.
+    pub fn root(&self) -> B32 {
+        let join = |right: B32, left: &B32| node_hash(left, &right);
+        match self.peaks.split_last() {
+            None => B32(Sha256::digest([]).into()),
+            Some((last, larger)) => larger.iter().rev().fold(*last, join),
+        }
+    }
+}
+
 /// An inclusion proof: the leaf's position, the tree's size, and the siblings from leaf to root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -133,6 +171,17 @@ mod tests {
         long.siblings.push(B32::default());
         assert_eq!(short.root_of(&[1]), None);
         assert_eq!(long.root_of(&[1]), None);
+    }
+
+    #[test]
+    fn a_frontier_has_the_root_of_the_whole_tree_at_every_size() {
+        let mut frontier = Frontier::default();
+        let mut leaves: Vec<Vec<u8>> = Vec::new();
+        for i in 0..70_u8 {
+            assert_eq!((frontier.root(), frontier.size()), (root(&leaves), u64::from(i)));
+            leaves.push(vec![i; usize::from(i)]);
+            frontier.push(leaves.last().unwrap());
+        }
     }
 
     #[test]
