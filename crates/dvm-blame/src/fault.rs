@@ -1,0 +1,139 @@
+//! The few ways a round can end badly, by whose doing.
+//!
+//! What: `Refused` (the caller broke a rule), `Blame` (peers sent something that honest peers never send),
+//! `Unattributed` (a final check failed and the protocol cannot say whose fault it is), `Bug` (our invariant).
+//! Always true: every list is closed, and every reason is a variant, so a program can act on it.
+//! `Blame` names a peer only for bytes that the peer itself sent; that the bytes are the peer's is proved by the
+//! frame's signature, outside this crate.
+//! Not here: what follows from a fault (bans, freezes, receipts).
+
+use crate::roster::Party;
+
+/// Why a round gave no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The request breaks a rule; no peer is to blame for it.
+    #[error("refused: {0}")]
+    Refused(#[from] Rule),
+    /// These peers sent something that no honest peer sends. Never empty; in roster order.
+    #[error("blame {culprits:?}: {what}")]
+    Blame {
+        /// Whose bytes failed the check.
+        culprits: Vec<Party>,
+        /// The check that failed.
+        what: Offence,
+    },
+    /// A final check failed and nobody can be named.
+    #[error("unattributed: {0}")]
+    Unattributed(#[from] Unattributed),
+    /// Our own invariant does not hold.
+    #[error("bug: {0}")]
+    Bug(#[from] Bug),
+}
+
+/// A rule that the request breaks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rule {
+    /// A roster has between 2 and [`crate::PARTIES_MAX`] nodes.
+    #[error("a roster has 2 to {} nodes", crate::PARTIES_MAX)]
+    RosterSize,
+    /// A node's name is empty or too long.
+    #[error("a node name has 1 to {} bytes", crate::NODE_NAME_BYTES_MAX)]
+    NodeName,
+    /// A node is named twice.
+    #[error("a node is named twice in the roster")]
+    DuplicateNode,
+    /// The threshold must be at least 2, at most n, and 2t > n, so that two disjoint sets cannot both sign.
+    #[error("the threshold t must satisfy 2 <= t <= n < 2t")]
+    Threshold,
+    /// A node that is not in the roster.
+    #[error("not a member of the roster")]
+    NotAMember,
+    /// A signing set has exactly t members.
+    #[error("a signing set has exactly t members")]
+    SignerCount,
+    /// A message of this peer is missing.
+    #[error("the message of {0:?} is missing")]
+    MissingMessage(Party),
+    /// A message of somebody who has none to send in this round, or a second one.
+    #[error("a message that this round does not expect")]
+    UnexpectedMessage,
+    /// Something of ours was given back to us changed.
+    #[error("our own message was changed")]
+    OwnMessageChanged,
+    /// A value made for another key or another session.
+    #[error("made for another key or session")]
+    OtherSession,
+    /// The message to be signed is longer than we handle.
+    #[error("the message to sign is too long")]
+    MessageTooLong,
+    /// Group key bytes that are not the encoding of a consistent group key of this suite.
+    #[error("malformed group key")]
+    MalformedGroupKey,
+    /// Sealed key bytes that are not the encoding of a share of the group key they name.
+    #[error("malformed sealed key share")]
+    MalformedSealedKey,
+}
+
+/// What a peer did that no honest peer does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Offence {
+    /// The opening does not hash to the commitment h that the peer broadcast.
+    #[error("the opening does not match its commitment")]
+    OpeningMismatch,
+    /// The opening is not the encoding of a round-1 package.
+    #[error("malformed opening")]
+    MalformedOpening,
+    /// The polynomial has another degree than t - 1 (raising the threshold for everyone, or lowering it).
+    #[error("the number of coefficient commitments is not t")]
+    CommitmentCount,
+    /// The proof of knowledge fails under the identifier derived from this session and this peer.
+    #[error("invalid proof of knowledge")]
+    ProofOfKnowledge,
+    /// The secret share is not a canonical scalar.
+    #[error("malformed secret share")]
+    MalformedSecretShare,
+    /// The secret share does not lie on the polynomial that the peer committed to.
+    #[error("the secret share contradicts the commitments")]
+    WrongSecretShare,
+    /// The nonce commitments are not two canonical, non-identity elements.
+    #[error("malformed nonce commitments")]
+    MalformedNonceCommitment,
+    /// The signature share is not a canonical scalar.
+    #[error("malformed signature share")]
+    MalformedSignatureShare,
+    /// The signature share fails its verification equation.
+    #[error("invalid signature share")]
+    WrongSignatureShare,
+}
+
+/// A failed final check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unattributed {
+    /// All shares pass, and the signature does not verify under the key.
+    #[error("the aggregated signature does not verify")]
+    FinalSignature,
+    /// The parties do not hold the same transcript of the key generation.
+    #[error("the transcripts differ")]
+    TranscriptMismatch,
+    /// The parties' contributions cancel out to the identity.
+    #[error("the contributions add up to the identity")]
+    Degenerate,
+}
+
+/// An invariant of ours that does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Bug {
+    /// Two nodes have the same identifier, or one has the identifier zero.
+    #[error("colliding or zero identifier")]
+    Identifier,
+    /// A value of our own making cannot be encoded.
+    #[error("a value of our own cannot be encoded")]
+    Encoding,
+    /// The library refused inputs that we had checked.
+    #[error("the library refused checked inputs")]
+    Library,
+    /// The key share does not fit the public key package made with it.
+    #[error("the key share does not fit its group key")]
+    KeyMismatch,
+}
