@@ -1,0 +1,6 @@
+use dvm_microcode::OneTime;
+
+fn main() {
+    let nonce = OneTime::new([1u8; 32]);
+    let _copy = nonce.clone();
+}

@@ -1,0 +1,6 @@
+use dvm_microcode::Secret;
+
+fn main() {
+    let secret = Secret::new(vec![1u8]);
+    let _inner = &secret.0;
+}
