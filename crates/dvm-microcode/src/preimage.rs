@@ -76,3 +76,67 @@ pub(crate) fn identifier(sid: &SessionId, node: &str) -> Vec<u8> {
 fn sha256(writer: Writer) -> [u8; 32] {
     Sha256::digest(writer.finish()).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_field_changes_the_opening_commitment() {
+        let base = || OpeningCommitment {
+            sid: &[1; 32],
+            suite: "suite",
+            threshold: 2,
+            size: 3,
+            node: "node",
+            package: b"package",
+            blind: &[2; 32],
+        };
+        let variants = [
+            base(),
+            OpeningCommitment { sid: &[9; 32], ..base() },
+            OpeningCommitment { suite: "suitf", ..base() },
+            OpeningCommitment { threshold: 3, ..base() },
+            OpeningCommitment { size: 4, ..base() },
+            OpeningCommitment { node: "nodf", ..base() },
+            OpeningCommitment { package: b"packagf", ..base() },
+            OpeningCommitment { blind: &[3; 32], ..base() },
+            // A byte moved from one field to the next is another preimage.
+            OpeningCommitment { node: "nodepa", package: b"ckage", ..base() },
+        ];
+        let hashes: BTreeSet<_> = variants.iter().map(OpeningCommitment::hash).collect();
+        assert_eq!(hashes.len(), variants.len());
+    }
+
+    #[test]
+    fn every_field_changes_the_transcript_and_its_probe() {
+        let one = [("a", [1; 32]), ("b", [2; 32])];
+        let other = [("a", [1; 32]), ("b", [3; 32])];
+        let renamed = [("a", [1; 32]), ("c", [2; 32])];
+        let base = || Transcript {
+            sid: &[1; 32],
+            suite: "suite",
+            threshold: 2,
+            size: 3,
+            commitments: &one,
+            group_key: b"key",
+        };
+        let variants = [
+            base(),
+            Transcript { sid: &[9; 32], ..base() },
+            Transcript { suite: "suitf", ..base() },
+            Transcript { threshold: 3, ..base() },
+            Transcript { size: 4, ..base() },
+            Transcript { commitments: &other, ..base() },
+            Transcript { commitments: &renamed, ..base() },
+            Transcript { group_key: b"kez", ..base() },
+        ];
+        let hashes: BTreeSet<_> = variants.iter().map(Transcript::hash).collect();
+        assert_eq!(hashes.len(), variants.len());
+        let probes: BTreeSet<_> = hashes.iter().map(activation).collect();
+        assert_eq!(probes.len(), variants.len());
+        assert!(probes.is_disjoint(&hashes));
+    }
+}

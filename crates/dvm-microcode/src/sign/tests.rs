@@ -17,6 +17,7 @@ for_both_suites!(
     signer_refuses_a_binding_of_another_key,
     offline_verifier_reaches_the_same_verdicts_from_bytes,
     group_key_encoding_is_one_and_consistent,
+    group_key_refuses_an_internal_key_that_is_not_its_own,
 );
 
 mod bip340 {

@@ -197,11 +197,31 @@ pub(in crate::sign) fn group_key_encoding_is_one_and_consistent<C: FrostSuite>()
     let too_long = vec![0; dvm_blame::GROUP_KEY_BYTES_MAX + 1];
     assert_eq!(decode(&too_long), Some(Rule::MalformedGroupKey));
 
-    // One party's verifying share put in another's place: each is a fine point, and the key lies.
     let width = C::ELEMENT_BYTES;
     let one = 4 + name(1).len() + 4 + 32 + 4 + width;
-    let (second, third) = (bytes.len() - one - width, bytes.len() - width);
+    let records = bytes.len() - 2 * one;
+
+    // The same facts in another order.
+    let mut disordered = bytes.clone();
+    disordered[records..].rotate_left(one);
+    assert_eq!(decode(&disordered), Some(Rule::MalformedGroupKey));
+
+    // One party's verifying share put in another's place: each is a fine point, and the key lies.
+    let third = bytes.len() - width;
     let mut swapped = bytes.clone();
-    swapped.copy_within(third..third + width, second);
+    swapped.copy_within(third.., third - one);
     assert_eq!(decode(&swapped), Some(Rule::MalformedGroupKey));
+}
+
+pub(in crate::sign) fn group_key_refuses_an_internal_key_that_is_not_its_own<C: FrostSuite>() {
+    let group = generate::<C>(2, 3, 1).remove(0).group().clone();
+    let other = generate::<C>(2, 3, 2).remove(0).group().clone();
+    let named = |node: &str| (node.to_owned(), group.identifier(node).unwrap());
+    let build = |internal: &[u8]| {
+        let internal = frost_core::VerifyingKey::deserialize(internal).unwrap();
+        let identifiers = group.roster().nodes().map(named).collect();
+        GroupKey::<C>::new(identifiers, group.package().clone(), internal).err()
+    };
+    assert_eq!(build(&group.internal_key().unwrap()), None);
+    assert_eq!(build(&other.internal_key().unwrap()), Some(Rule::MalformedGroupKey));
 }
