@@ -21,7 +21,6 @@ pub mod slot;
 pub mod state;
 pub mod step;
 
-
 pub use calls::{CallRequest, args_for, expects, open_calls};
 pub use context::{BadContext, Ctx};
 pub use replay::{ReplayError, fold, replay};
@@ -32,3 +31,8 @@ pub use step::{StepError, Transition, step};
 
 /// The interpreter's version: part of every plan and every TraceRoot. A run never changes it.
 pub const VM_VERSION: u16 = 1;
+
+#[cfg(test)]
+mod testkit;
+#[cfg(test)]
+mod tests;

@@ -34,7 +34,9 @@ pub struct Transition {
     pub calls: Vec<CallRequest>,
     /// The level whose own frame may go out now.
     pub emit: Option<u16>,
-    /// Whose signed headers, of which level, are to be asked for.
+    /// Whose signed headers, of which level, are to be asked for. It answers with every header of
+    /// that level that it holds, and its own of the next: the one that carries the odd view. A list
+    /// with that header is to be taken from its signer's own connection only.
     pub want_headers: Option<(NodeId, u16)>,
     /// Own frames are to be sent again, as stored.
     pub resend: bool,
@@ -281,17 +283,24 @@ fn take_headers(
             return Ok(Effects { recorded: true, ..Effects::default() });
         }
     }
-    let answered = state.doubt(ctx).filter(|(peer, level)| {
-        let has = |seat: u16| found.iter().any(|(at, _)| *at == (*level, seat));
-        // The sender's own header cannot speak for it.
-        ctx.seats().all(|(seat, node)| node == peer || has(seat))
-    });
+    let answered = state.doubt(ctx).filter(|(peer, level)| answers(ctx, &found, peer, *level));
     // Every header that went into the odd view is the one seen here: the view is of nothing signed.
     if let Some((culprit, _)) = answered {
         state.terminal = Some(Terminal::Blamed { code: ReasonCode::BindingMismatch, culprit });
         rose = true;
     }
     Ok(Effects { recorded: rose, ..Effects::default() })
+}
+
+/// Whether these headers are the full answer of the sender of an odd view: that frame's own header,
+/// so that headers which others pass on are no answer, and everybody else's of the level asked for.
+/// Its own header of that level cannot speak for it.
+fn answers(ctx: &Ctx, found: &[((u16, u16), Link)], peer: &NodeId, level: u16) -> bool {
+    let has = |level: u16, seat: u16| found.iter().any(|(at, _)| *at == (level, seat));
+    ctx.seats().all(|(seat, node)| {
+        let asked = if node == peer { level.saturating_add(1) } else { level };
+        has(asked, seat)
+    })
 }
 
 fn take_result(ctx: &Ctx, state: &mut State, result: &CallResult) -> Result<Effects, StepError> {
