@@ -198,8 +198,11 @@ impl Envelope {
         {
             return Err(bad);
         }
-        let addressed =
-            self.broadcast.leaf.to.is_none() && self.private.leaf.to.as_ref() == Some(&self.to);
+        // One root has one first leaf. Were any place allowed, a sender could put two broadcast
+        // leaves under one signed root and tell two stories that no view would show.
+        let addressed = self.broadcast.leaf.to.is_none()
+            && self.broadcast.path.index == 0
+            && self.private.leaf.to.as_ref() == Some(&self.to);
         let root = self.header.body.out_root;
         if addressed && self.broadcast.holds(root) && self.private.holds(root) {
             Ok(Authentic(self))

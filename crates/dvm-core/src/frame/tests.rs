@@ -72,3 +72,35 @@ fn views_name_the_level_the_run_and_every_root() {
     roots.insert(node("n2"), B32([1; 32]));
     assert_ne!(first, view(&B32([0; 32]), 1, &roots));
 }
+
+#[test]
+fn a_second_broadcast_leaf_under_one_root_is_refused() {
+    let key = SigningKey::from_bytes(&[1; 32]);
+    let public = crate::sign::Signer::public_key(&key);
+    let leaf = |to: Option<NodeId>, said: &[u8]| {
+        let payload = PayloadRef::of(said);
+        Leaf { to, salt: B32([5; 32]), parts: vec![PartRef { step: 0, payload }] }
+    };
+    let leaves = [
+        leaf(None, b"one"),
+        leaf(None, b"two"),
+        Leaf { parts: vec![], ..leaf(Some(node("n2")), b"") },
+    ];
+    let digests: Vec<[u8; 32]> = leaves.iter().map(|l| l.digest().0).collect();
+    let carried = |at: usize, payloads: Vec<Bytes>| Carried {
+        leaf: leaves[at].clone(),
+        path: merkle::path(&digests, at).unwrap(),
+        payloads,
+    };
+    let header = Signed::new(
+        FrameHeader { out_root: merkle::root(&digests), ..envelopes(&key).remove(0).header.body },
+        &key,
+    );
+    let telling = |at: usize, said: &[u8]| {
+        let broadcast = carried(at, vec![said.into()]);
+        Envelope::seal(node("n2"), header.clone(), broadcast, carried(2, vec![]))
+    };
+    assert!(telling(0, b"one").authenticate(public).is_ok());
+    let refused = telling(1, b"two").authenticate(public).unwrap_err();
+    assert_eq!(refused, ReasonCode::BindingMismatch);
+}
