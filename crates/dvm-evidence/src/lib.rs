@@ -1,1 +1,3 @@
 //! Evidence bundles: writing them, and verifying and replaying them offline.
+
+pub mod peer;

@@ -1,0 +1,277 @@
+//! The driver: performs the engine's effects on real disks, pipes and sockets.
+//!
+//! One thread owns the engine and takes inputs in order. Writes and everything visible go through the
+//! journal's queue in the order the engine gave them; kernel calls go to the pipe at once and run
+//! beside the node's own writes.
+//!
+//! Not here: any decision.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use dvm_core::call::KernelReply;
+use dvm_core::codec;
+use dvm_core::ids::NodeId;
+use dvm_core::reason::ReasonCode;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::engine::{ApiCall, ApiReply, Effect, Engine, Input, Recovered, Setup, Token};
+use crate::journal::{Journal, JournalMetrics, Loaded, Table};
+use crate::kernel_link::KernelLink;
+use crate::transport::{Inbound, InboundReceiver, Transport};
+use crate::wire::Wire;
+
+/// How often time alone is an input.
+const TICK: Duration = Duration::from_millis(50);
+/// Inputs that may wait; the API refuses beyond it, peers are slowed by their queues' bounds.
+const INPUTS_MAX: u64 = 20_000;
+
+/// What the engine's thread receives.
+enum Work {
+    Input(Input),
+    Api { call: ApiCall, answer: oneshot::Sender<ApiReply> },
+    Stop,
+}
+
+/// Asks the engine from anywhere in the process.
+#[derive(Clone)]
+pub struct EngineClient {
+    work: mpsc::UnboundedSender<Work>,
+    waiting: Arc<AtomicU64>,
+    journal: Journal,
+    kernel_pid: u32,
+}
+
+impl EngineClient {
+    /// Asks, and waits for the answer. `RESOURCE_LIMIT` when too much is waiting.
+    pub async fn call(&self, call: ApiCall) -> ApiReply {
+        if self.waiting.load(Ordering::Relaxed) > INPUTS_MAX {
+            let message = "the node has too much to do; retry later".to_owned();
+            return ApiReply::Error { code: ReasonCode::ResourceLimit, message };
+        }
+        let (answer, received) = oneshot::channel();
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let gone = || ApiReply::Error {
+            code: ReasonCode::Internal,
+            message: "the node is shutting down".to_owned(),
+        };
+        if self.work.send(Work::Api { call, answer }).is_err() {
+            return gone();
+        }
+        let reply = received.await.unwrap_or_else(|_| gone());
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        reply
+    }
+
+    /// Counters of the node's own durable writes.
+    pub fn journal_metrics(&self) -> JournalMetrics {
+        self.journal.metrics()
+    }
+
+    /// The kernel's process.
+    pub fn kernel_pid(&self) -> u32 {
+        self.kernel_pid
+    }
+}
+
+/// Reads what the journal holds.
+///
+/// # Errors
+/// A fault of the disk.
+pub fn recovered(loaded: &Loaded) -> Result<Recovered, crate::journal::JournalFault> {
+    let values = |table| -> Result<Vec<Vec<u8>>, crate::journal::JournalFault> {
+        Ok(loaded.scan(table)?.into_iter().map(|(_, value)| value).collect())
+    };
+    Ok(Recovered {
+        intents: values(Table::Intents)?,
+        runs: values(Table::Executions)?,
+        events: loaded.scan(Table::TraceEvents)?,
+        frames: loaded.scan(Table::Outbox)?,
+        log: values(Table::GovLog)?,
+        chain: values(Table::Chain)?,
+        meta: loaded.scan(Table::Meta)?,
+    })
+}
+
+/// What a node's parts are, once started.
+pub struct Parts {
+    /// The store.
+    pub journal: Journal,
+    /// The secret process.
+    pub kernel: KernelLink,
+    /// The peers.
+    pub transport: Transport,
+    /// What peers say.
+    pub inbound: InboundReceiver,
+}
+
+/// A running engine.
+pub struct Running {
+    /// For the API.
+    pub client: EngineClient,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Running {
+    /// Stops taking inputs and waits for the thread. What is queued in the journal stays queued.
+    pub fn stop(self) {
+        // A thread that has already ended has nothing left to stop.
+        let _ = self.client.work.send(Work::Stop);
+        let _ = self.thread.join();
+    }
+}
+
+/// Starts the engine's thread and the tasks that feed it.
+///
+/// # Errors
+/// `LOG_INCONSISTENT` if the journal does not hold together.
+pub fn start(setup: Setup, found: Recovered, parts: Parts) -> Result<Running, ReasonCode> {
+    let engine = Engine::new(setup, found)?;
+    let (work, inputs) = mpsc::unbounded_channel();
+    let client = EngineClient {
+        work: work.clone(),
+        waiting: Arc::new(AtomicU64::new(0)),
+        journal: parts.journal.clone(),
+        kernel_pid: parts.kernel.pid(),
+    };
+    tokio::spawn(listen(parts.inbound, work.clone()));
+    tokio::spawn(tick(work.clone()));
+    let driver = Driver {
+        journal: parts.journal,
+        kernel: parts.kernel,
+        transport: parts.transport,
+        work,
+        answers: Default::default(),
+        next_api: 0,
+    };
+    let spawned = std::thread::Builder::new().name("engine".to_owned()).spawn(|| driver.run(engine, inputs));
+    let thread = spawned.map_err(|_| ReasonCode::Internal)?;
+    Ok(Running { client, thread })
+}
+
+async fn tick(work: mpsc::UnboundedSender<Work>) {
+    let mut every = tokio::time::interval(TICK);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        if work.send(Work::Input(Input::Tick)).is_err() {
+            return;
+        }
+    }
+}
+
+async fn listen(mut inbound: InboundReceiver, work: mpsc::UnboundedSender<Work>) {
+    while let Some(event) = inbound.recv().await {
+        let input = match event {
+            Inbound::Up(node) => node.parse().ok().map(Input::Up),
+            Inbound::Down(node) => node.parse().ok().map(Input::Down),
+            Inbound::Message { from, bytes } => read_message(&from, &bytes),
+        };
+        let Some(input) = input else { continue };
+        if work.send(Work::Input(input)).is_err() {
+            return;
+        }
+    }
+}
+
+fn read_message(from: &str, bytes: &[u8]) -> Option<Input> {
+    let from: NodeId = from.parse().ok()?;
+    match codec::decode::<Wire>(bytes) {
+        Ok(wire) => Some(Input::Peer { from, commits: wire.commits, message: wire.message }),
+        Err(error) => {
+            tracing::warn!(%from, %error, code = ReasonCode::BindingMismatch.name(), "message refused");
+            None
+        }
+    }
+}
+
+/// Performs effects. Owned by the engine's thread.
+struct Driver {
+    journal: Journal,
+    kernel: KernelLink,
+    transport: Transport,
+    work: mpsc::UnboundedSender<Work>,
+    answers: std::collections::BTreeMap<Token, oneshot::Sender<ApiReply>>,
+    next_api: Token,
+}
+
+impl Driver {
+    fn run(mut self, mut engine: Engine, mut inputs: mpsc::UnboundedReceiver<Work>) {
+        let first = engine.start(now_ms());
+        self.perform(first);
+        while let Some(work) = inputs.blocking_recv() {
+            let input = match work {
+                Work::Stop => return,
+                Work::Input(input) => input,
+                Work::Api { call, answer } => {
+                    self.next_api += 1;
+                    self.answers.insert(self.next_api, answer);
+                    Input::Api { token: self.next_api, call }
+                }
+            };
+            let effects = engine.handle(now_ms(), input);
+            self.perform(effects);
+        }
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Write(batch) if batch.is_empty() => {}
+                Effect::Write(batch) => self.stopped(self.journal.write(batch)),
+                Effect::Send { to, commits, message } => {
+                    let bytes = codec::encode(&Wire { commits, message });
+                    let transport = self.transport.clone();
+                    self.stopped(self.journal.release(Box::new(move || {
+                        // A peer that is away gets everything it needs again when it is back.
+                        if let Err(error) = transport.send(to.as_str(), bytes) {
+                            tracing::debug!(%to, %error, "not sent");
+                        }
+                    })));
+                }
+                Effect::Kernel { token, call } => self.ask_kernel(token, codec::encode(&*call)),
+                Effect::Reply { token, reply } => {
+                    let Some(answer) = self.answers.remove(&token) else { continue };
+                    self.stopped(self.journal.release(Box::new(move || {
+                        // The caller may have gone away; the operation goes on.
+                        let _ = answer.send(reply);
+                    })));
+                }
+                Effect::Log { event, subject, code } => {
+                    let code = code.map_or("", ReasonCode::name);
+                    tracing::info!(subject, code, "{event}");
+                }
+            }
+        }
+    }
+
+    fn ask_kernel(&self, token: Token, request: Vec<u8>) {
+        let work = self.work.clone();
+        self.kernel.call(
+            request,
+            Box::new(move |answer| {
+                let reply = answer.ok().and_then(|bytes| codec::decode::<KernelReply>(&bytes).ok());
+                let reply = reply.unwrap_or_else(|| KernelReply::Refused {
+                    code: ReasonCode::Internal,
+                    rule: "the kernel gave no answer".to_owned(),
+                    publication: None,
+                });
+                // After a stop nobody needs the answer.
+                let _ = work.send(Work::Input(Input::Kernel { token, reply }));
+            }),
+        );
+    }
+
+    fn stopped(&self, queued: Result<(), crate::journal::JournalStopped>) {
+        if queued.is_err() {
+            // Nothing can be made durable any more, so nothing may become visible.
+            tracing::error!(code = ReasonCode::Internal.name(), "the journal has stopped");
+        }
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_millis().try_into().unwrap_or(u64::MAX)
+}

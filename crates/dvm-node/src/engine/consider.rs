@@ -1,0 +1,175 @@
+//! Judging an intent: this node's own verdict, and its kernel's opening.
+
+use dvm_core::admission::{AdmissionReceipt, PolicyReceipt, Purpose, Verdict};
+use dvm_core::bytes::B32;
+use dvm_core::call::{KernelCall, KernelReply};
+use dvm_core::codec;
+use dvm_core::ids::NodeId;
+use dvm_core::limits::OPEN_TTL_MS;
+use dvm_core::link::Link;
+use dvm_core::reason::ReasonCode;
+use dvm_core::sign::Signed;
+use dvm_policy::JudgeInput;
+
+use super::operation::{Operation, State};
+use super::{Engine, Want};
+use crate::wire::{Consider, Considered, PeerMessage};
+
+impl Engine {
+    /// A coordinator asks. The same answer again if the opening is still good.
+    pub(super) fn on_consider(&mut self, from: &NodeId, commits: u32, ask: Consider) {
+        let link = codec::link_of(&ask.intent);
+        if let Err(code) = self.accept(ask.intent, ask.content, ask.roles) {
+            return self.answer_refused(from, link, ask.attempt, code);
+        }
+        let now = self.now_ms;
+        let Some(op) = self.operations.get_mut(&link) else { return };
+        op.add_approvals(&ask.approvals);
+        op.commits = op.commits.max(commits);
+        let live = op.act_run.filter(|_| matches!(op.state, State::Running | State::Opening | State::Published));
+        if live.is_some() || op.state.is_final() {
+            let code = op.codes.first().copied();
+            let answer = Considered { intent: link, attempt: ask.attempt, admission: None, open: None, live, code };
+            return self.send(from, commits, PeerMessage::Considered(Box::new(answer)));
+        }
+        let gathering = self.gathering.entry(link).or_default();
+        let offered = gathering.open.as_ref().is_some_and(|(_, at)| now < at + OPEN_TTL_MS);
+        let rival = gathering.asked_by.as_ref().is_some_and(|(who, _)| who != from);
+        if offered && rival {
+            return self.answer_refused(from, link, ask.attempt, ReasonCode::ReplayOrConflict);
+        }
+        let again = offered && gathering.asked_by.as_ref().is_some_and(|(_, n)| *n == ask.attempt);
+        gathering.asked_by = Some((from.clone(), ask.attempt));
+        if again {
+            self.answer_considered(&link);
+        } else {
+            self.judge_and_open(&link);
+        }
+    }
+
+    fn answer_refused(&mut self, to: &NodeId, intent: Link, attempt: u32, code: ReasonCode) {
+        let answer =
+            Considered { intent, attempt, admission: None, open: None, live: None, code: Some(code) };
+        self.send(to, 0, PeerMessage::Considered(Box::new(answer)));
+    }
+
+    /// Judges by policy, records the verdict, and asks the kernel to open if it is an admission.
+    pub(super) fn judge_and_open(&mut self, link: &Link) {
+        let Some((receipt, private)) = self.judge_admission(link) else { return };
+        let verdict = receipt.body.verdict;
+        let codes = receipt.body.codes.clone();
+        self.record_verdict(link, receipt.clone(), &private);
+        let Some(op) = self.operations.get_mut(link) else { return };
+        op.codes = codes;
+        op.state = match verdict {
+            Verdict::Allow => State::Admitted,
+            Verdict::Awaiting => State::AwaitingApproval,
+            Verdict::Deny => State::Denied,
+        };
+        let call = (verdict == Verdict::Allow).then(|| KernelCall::Open {
+            intent: Box::new(op.intent.clone()),
+            content: op.content.clone(),
+            admission: Box::new(receipt),
+            approvals: op.approvals.iter().filter(|a| a.body.purpose == Purpose::Admit).cloned().collect(),
+        });
+        let attempt = op.attempt;
+        self.save(link);
+        self.wake(link);
+        if let Some(call) = call {
+            let gathering = self.gathering.entry(*link).or_default();
+            gathering.open = None;
+            gathering.opening = true;
+            self.ask(call, Want::Open { intent: *link, attempt });
+        } else {
+            self.answer_considered(link);
+        }
+    }
+
+    /// The kernel opened, or refused what policy had allowed.
+    pub(super) fn on_opened(&mut self, link: &Link, attempt: u32, reply: KernelReply) {
+        let now = self.now_ms;
+        let mut refused = None;
+        let gathering = self.gathering.entry(*link).or_default();
+        gathering.opening = false;
+        match reply {
+            KernelReply::Opened(open) => gathering.open = Some((*open, now)),
+            KernelReply::Refused { code, .. } => refused = Some(code),
+            _ => refused = Some(ReasonCode::Internal),
+        }
+        let Some(op) = self.operations.get_mut(link) else { return };
+        op.commits += 1;
+        if op.attempt != attempt && op.coordinator {
+            return;
+        }
+        if let Some(code) = refused {
+            let head_moved = code == ReasonCode::StaleEpoch;
+            op.codes = vec![code];
+            op.state = if head_moved { State::Proposed } else { State::Denied };
+            self.save(link);
+            self.log("kernel refused to open", link.to_string(), Some(code));
+            self.wake(link);
+        }
+        self.answer_considered(link);
+        self.try_propose(link);
+    }
+
+    /// Tells whoever asked what this node's verdict and opening are.
+    fn answer_considered(&mut self, link: &Link) {
+        let Some(op) = self.operations.get(link) else { return };
+        let Some(gathering) = self.gathering.get(link) else { return };
+        let Some((to, attempt)) = gathering.asked_by.clone() else { return };
+        let open = gathering.open.as_ref().map(|(open, _)| open.clone());
+        let answer = Considered {
+            intent: *link,
+            attempt,
+            admission: op.admission().cloned(),
+            code: if open.is_some() { None } else { op.codes.first().copied() },
+            open,
+            live: None,
+        };
+        let commits = op.commits;
+        self.send(&to, commits, PeerMessage::Considered(Box::new(answer)));
+    }
+
+    /// Policy's word on admitting this operation; an admission reserves its place in the ledger.
+    fn judge_admission(&mut self, link: &Link) -> Option<(Signed<AdmissionReceipt>, PolicyReceipt)> {
+        let salt = self.fresh_salt();
+        let op = self.operations.get(link)?;
+        let act = dvm_act::parse(&op.intent, op.content.as_deref()).ok()?;
+        let input = self.judge_input(op, salt);
+        let mut judgement = dvm_policy::admit(&self.policy, &input, &act, &self.ledger);
+        if judgement.verdict == Verdict::Allow {
+            let authority = dvm_governance::authority_for(&self.authority, &op.intent, self.now_ms);
+            let cap = authority.map_or(0, |a| a.floor().executions_per_hour);
+            let key_id = op.intent.act.key_id();
+            if let Err(code) = self.ledger.reserve(key_id, *link, cap, self.now_ms) {
+                judgement.verdict = Verdict::Deny;
+                judgement.codes = vec![code];
+            }
+        }
+        let op = self.operations.get(link)?;
+        let input = self.judge_input(op, salt);
+        let receipt =
+            dvm_policy::admission_receipt(&judgement, &input, Purpose::Admit, self.me.clone());
+        Some((Signed::new(receipt, &self.policy_key), judgement.policy_receipt))
+    }
+
+    /// What policy is given.
+    pub(super) fn judge_input<'a>(&'a self, op: &'a Operation, salt: B32) -> JudgeInput<'a> {
+        JudgeInput {
+            state: &self.authority,
+            intent: &op.intent,
+            approvals: &op.approvals,
+            roles: &op.roles,
+            now_ms: self.now_ms,
+            salt,
+        }
+    }
+
+    /// A fresh salt: from this start's seed and a counter, so that a simulation can repeat it.
+    pub(super) fn fresh_salt(&mut self) -> B32 {
+        self.salts += 1;
+        let seed = [&self.salt_seed.0[..], &self.salts.to_be_bytes()].concat();
+        dvm_core::digest::sha256(&seed)
+    }
+}

@@ -1,0 +1,436 @@
+//! Driving one run: events into the VM, calls to the kernel, frames to the peers.
+
+use std::collections::BTreeMap;
+
+use dvm_core::authority::KeyReady;
+use dvm_core::call::{KernelCall, KernelReply, LevelReply, StepCall};
+use dvm_core::bytes::B32;
+use dvm_core::frame::Envelope;
+use dvm_core::ids::NodeId;
+use dvm_core::intent::{Backend, CanonicalIntent};
+use dvm_core::limits::PARTIES_MAX;
+use dvm_core::link::Link;
+use dvm_core::reason::ReasonCode;
+use dvm_core::receipt::{PermitEvent, PermitReceipt, PublicationReceipt, PublishedResult};
+use dvm_core::run::{Boot, Proposal};
+use dvm_core::sign::Signed;
+use dvm_core::trace::{FrameFact, Terminal, TickKind, TraceEvent};
+use dvm_vm::{Ctx, StepError};
+
+use super::ladder::{Session, SignedEnvelope};
+use super::operation::State;
+use super::{Engine, Want};
+use crate::wire::PeerMessage;
+
+/// Frames of runs that are not known yet, kept this long at most.
+pub const EARLY_TTL_MS: u64 = 5_000;
+/// And so many at most: sixteen peers, sixteen runs.
+pub const EARLY_MAX: usize = PARTIES_MAX * PARTIES_MAX;
+
+/// One run as this node drives it.
+pub struct Run {
+    pub(super) ctx: Ctx,
+    pub(super) vm: dvm_vm::State,
+    pub(super) events: Vec<TraceEvent>,
+    pub(super) intent: Link,
+    pub(super) proposal: Proposal,
+    pub(super) boots: BTreeMap<NodeId, Boot>,
+    /// Permits for the level that is about to be performed.
+    pub(super) permits_next: Vec<StepCall>,
+    pub(super) permits: Vec<PermitEvent>,
+    /// Peers' frames by (level, sender).
+    pub(super) received: BTreeMap<(u16, NodeId), Envelope>,
+    /// Own frames by level, as the kernel signed them.
+    pub(super) sent: BTreeMap<u16, Vec<Envelope>>,
+    pub(super) permit_receipt: Option<Signed<PermitReceipt>>,
+    pub(super) publications: Vec<Signed<PublicationReceipt>>,
+    pub(super) published: Option<Signed<PublishedResult>>,
+    pub(super) key_ready: BTreeMap<NodeId, Signed<KeyReady>>,
+    /// Whether the kernel is working on a level.
+    pub(super) calling: bool,
+    pub(super) started: bool,
+    pub(super) level_since_ms: u64,
+    pub(super) soft_at_ms: u64,
+    pub(super) trace_root: Option<Link>,
+}
+
+impl Run {
+    /// Compiles the plan again and binds the proposal to it; `None` if they do not fit.
+    pub(super) fn new(
+        engine: &Engine,
+        intent: &CanonicalIntent,
+        backend: Backend,
+        proposal: Proposal,
+    ) -> Option<Self> {
+        let header = proposal.header.clone();
+        let kind = dvm_score::Run::of(&header.kind, intent.scope);
+        let compiled = dvm_score::compile(&intent.act, kind, backend, &header.participants).ok()?;
+        let key = |n: &NodeId| Some((n.clone(), engine.manifest.passport(n)?.kernel_key));
+        let keys = header.participants.iter().map(key).collect::<Option<BTreeMap<_, _>>>()?;
+        let intent = header.intent;
+        let ctx = Ctx::new(engine.me.clone(), header, compiled.plan().clone(), keys).ok()?;
+        let boots = proposal.opens.iter().map(|o| (o.body.node.clone(), o.body.boot)).collect();
+        Some(Self {
+            vm: dvm_vm::State::new(&ctx),
+            ctx,
+            events: Vec::new(),
+            intent,
+            proposal,
+            boots,
+            permits_next: Vec::new(),
+            permits: Vec::new(),
+            received: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            permit_receipt: None,
+            publications: Vec::new(),
+            published: None,
+            key_ready: BTreeMap::new(),
+            calling: false,
+            started: false,
+            level_since_ms: engine.now_ms,
+            soft_at_ms: engine.now_ms,
+            trace_root: None,
+        })
+    }
+
+    /// Every other participant's frame of a level, in participant order.
+    pub(super) fn frames_of(&self, level: u16) -> Vec<Envelope> {
+        let frame = |node: &NodeId| self.received.get(&(level, node.clone())).cloned();
+        self.ctx.others().filter_map(frame).collect()
+    }
+}
+
+impl Engine {
+    pub(super) fn on_started(&mut self, run_id: &B32, reply: KernelReply) {
+        match reply {
+            KernelReply::Started { permits, .. } => {
+                let now = self.now_ms;
+                let Some(run) = self.runs.get_mut(run_id) else { return };
+                run.permits_next = permits;
+                run.level_since_ms = now;
+                run.soft_at_ms = now;
+                let fresh = !run.started;
+                run.started = true;
+                if fresh && run.events.is_empty() {
+                    self.feed(run_id, TraceEvent::Start);
+                } else {
+                    self.resume_level(run_id);
+                }
+                self.take_early(run_id);
+            }
+            KernelReply::Refused { code, rule, .. } => self.start_refused(run_id, code, &rule),
+            _ => self.start_refused(run_id, ReasonCode::Internal, "unexpected reply"),
+        }
+    }
+
+    fn start_refused(&mut self, run_id: &B32, code: ReasonCode, rule: &str) {
+        let Some(run) = self.runs.remove(run_id) else { return };
+        self.log("kernel refused the run", format!("{run_id} {rule}"), Some(code));
+        if run.ctx.publishes() {
+            return self.set_codes(&run.intent, vec![code]);
+        }
+        let others: Vec<NodeId> = run.ctx.others().cloned().collect();
+        for node in others {
+            self.send(&node, 0, PeerMessage::Stopped { execution_id: *run_id, code });
+        }
+        self.run_stopped(&run.intent, run_id, code);
+    }
+
+    /// Gives one event to the VM and performs what follows. Refused events change nothing.
+    pub(super) fn feed(&mut self, run_id: &B32, event: TraceEvent) {
+        let now = self.now_ms;
+        let Some(run) = self.runs.get_mut(run_id) else { return };
+        let taken = match dvm_vm::step(&run.ctx, &mut run.vm, &event) {
+            Ok(taken) => taken,
+            Err(StepError::Refused(code)) => return self.log("event refused", run_id.hex(), Some(code)),
+            Err(StepError::Poison(code)) => return self.poison(run_id, code),
+        };
+        if taken.recorded {
+            let index = run.events.len();
+            run.events.push(event);
+            self.save_event(run_id, index);
+        }
+        if let Some((peer, level)) = taken.want_headers {
+            let ask = PeerMessage::Headers { execution_id: *run_id, level, headers: None };
+            self.send(&peer, 0, ask);
+        }
+        if taken.resend {
+            self.resend_all(run_id);
+        }
+        if let Some(level) = taken.opens {
+            if let Some(run) = self.runs.get_mut(run_id) {
+                run.level_since_ms = now;
+                run.soft_at_ms = now;
+            }
+            self.call_level(run_id, level);
+        }
+        if let Some(terminal) = taken.terminal {
+            self.run_ended(run_id, &terminal);
+        }
+    }
+
+    /// Asks the kernel for the level that is open, if it is not working on it already.
+    pub(super) fn call_level(&mut self, run_id: &B32, level: u16) {
+        let Some(run) = self.runs.get_mut(run_id) else { return };
+        if run.calling {
+            return;
+        }
+        if run.ctx.publishes() && level == 1 {
+            let intent = run.intent;
+            return self.try_gate(&intent);
+        }
+        run.calling = true;
+        let (execution_id, calls) = (*run_id, run.permits_next.clone());
+        let frames = run.frames_of(level.saturating_sub(1));
+        let call = if run.ctx.publishes() {
+            KernelCall::OpenResult { execution_id, level, calls, frames }
+        } else {
+            KernelCall::Step { execution_id, level, calls, frames }
+        };
+        let opening = run.ctx.publishes() && level == 2;
+        let intent = run.intent;
+        if opening {
+            self.set_state(&intent, State::Opening, Vec::new());
+        }
+        self.ask(call, Want::Level { run: *run_id });
+    }
+
+    fn resume_level(&mut self, run_id: &B32) {
+        let Some(run) = self.runs.get(run_id) else { return };
+        let level = run.vm.level();
+        if level > 0 && !run.vm.frontier(&run.ctx).open_calls.is_empty() {
+            self.call_level(run_id, level);
+        }
+    }
+
+    pub(super) fn on_level(&mut self, run_id: &B32, reply: KernelReply) {
+        if let Some(run) = self.runs.get_mut(run_id) {
+            run.calling = false;
+        }
+        match reply {
+            KernelReply::Level(level) => self.level_done(run_id, *level),
+            KernelReply::Refused { code, rule, publication } => {
+                let Some(run) = self.runs.get_mut(run_id) else { return };
+                let intent = run.intent;
+                let gate = run.ctx.publishes();
+                if let Some(receipt) = publication {
+                    run.publications.push((*receipt).clone());
+                    self.record_publication(&intent, run_id, &receipt);
+                }
+                self.log("kernel refused", format!("{run_id} {rule}"), Some(code));
+                if gate {
+                    self.set_codes(&intent, vec![code]);
+                    self.wake(&intent);
+                } else {
+                    self.feed(run_id, TraceEvent::Cancel(code));
+                }
+            }
+            _ => self.poison(run_id, ReasonCode::Internal),
+        }
+    }
+
+    /// A level is performed and on the kernel's disk: frames out first, then this node's own record.
+    fn level_done(&mut self, run_id: &B32, level: LevelReply) {
+        let Some(run) = self.runs.get_mut(run_id) else { return };
+        let intent = run.intent;
+        run.permits_next = level.next;
+        run.permits.extend(level.permits.iter().cloned());
+        let number = level.header.as_ref().map(|h| h.body.level);
+        if let Some(number) = number {
+            run.sent.insert(number, level.frames.clone());
+        }
+        if let Some(ready) = &level.key_ready {
+            run.key_ready.insert(run.ctx.self_peer().clone(), ready.clone());
+        }
+        let commits = self.count_commit(&intent);
+        for frame in &level.frames {
+            self.send(&frame.to.clone(), commits, PeerMessage::Frame(Box::new(frame.clone())));
+        }
+        self.save_level(run_id, number);
+        if let Some(receipt) = level.receipt {
+            self.record_permit_receipt(&intent, run_id, receipt);
+        }
+        if let Some(receipt) = level.publication {
+            self.record_grant(&intent, run_id, receipt);
+        }
+        if let Some(result) = level.published {
+            self.record_published(&intent, run_id, result);
+        }
+        for result in level.results {
+            self.feed(run_id, TraceEvent::Result(result));
+        }
+        let own = level.header.zip(level.frames.first()).map(|(header, frame)| FrameFact {
+            header,
+            broadcast: frame.broadcast.leaf.clone(),
+            private: None,
+        });
+        if let Some(fact) = own {
+            self.feed(run_id, TraceEvent::Frame(fact));
+        }
+    }
+
+    /// A peer's frame: up the ladder, then into the VM.
+    pub(super) fn on_frame(&mut self, commits: u32, envelope: Envelope) {
+        let taken = SignedEnvelope::check(envelope, &self.manifest).and_then(|e| e.admit(&self.me));
+        let frame = match taken {
+            Ok(frame) => frame,
+            Err(code) => return self.log("frame refused", "", Some(code)),
+        };
+        let run_id = frame.execution_id();
+        let known = self.runs.get(&run_id).is_some_and(|r| r.started);
+        if !known {
+            if self.early.len() < EARLY_MAX {
+                self.early.push_back((self.now_ms, frame.envelope().clone()));
+            }
+            return;
+        }
+        let Some(run) = self.runs.get(&run_id) else { return };
+        let session = Session {
+            execution_id: run_id,
+            boots: &run.boots,
+            participants: run.ctx.participants(),
+            level: run.vm.level(),
+        };
+        let plan = run.ctx.plan();
+        let fact = match frame.enter(&session).and_then(|f| f.expect(plan)) {
+            Ok(fact) => fact,
+            Err(code) => return self.log("frame refused", run_id.hex(), Some(code)),
+        };
+        let intent = run.intent;
+        self.raise_commits(&intent, commits);
+        let event = TraceEvent::Frame(fact.fact());
+        let envelope = fact.into_envelope();
+        let slot = (envelope.header.body.level, envelope.header.body.from.clone());
+        if let Some(run) = self.runs.get_mut(&run_id) {
+            run.received.entry(slot).or_insert(envelope);
+        }
+        self.feed(&run_id, event);
+    }
+
+    /// Frames that came before their run was known.
+    fn take_early(&mut self, run_id: &B32) {
+        let (mine, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.early).into_iter().partition(|(_, e)| e.header.body.execution_id == *run_id);
+        self.early = rest.into();
+        for (_, envelope) in mine {
+            self.on_frame(0, envelope);
+        }
+    }
+
+    /// Own frames of a run once more, as they were signed.
+    pub(super) fn resend_all(&mut self, run_id: &B32) {
+        let Some(run) = self.runs.get(run_id) else { return };
+        let level = run.vm.level();
+        let missing = run.vm.frontier(&run.ctx).missing_peers;
+        let frames: Vec<Envelope> = run.sent.values().flatten().cloned().collect();
+        for frame in frames {
+            self.send(&frame.to.clone(), 0, PeerMessage::Frame(Box::new(frame.clone())));
+        }
+        for node in missing {
+            self.send(&node, 0, PeerMessage::Resend { execution_id: *run_id, level });
+        }
+    }
+
+    fn poison(&mut self, run_id: &B32, code: ReasonCode) {
+        let Some(run) = self.runs.get(run_id) else { return };
+        let intent = run.intent;
+        self.log("run poisoned", run_id.hex(), Some(code));
+        self.ask(KernelCall::Abort { execution_id: *run_id, code }, Want::Abort { run: *run_id });
+        self.set_state(&intent, State::Poisoned, vec![code]);
+        self.wake(&intent);
+    }
+
+    fn run_ended(&mut self, run_id: &B32, terminal: &Terminal) {
+        self.sign_trace_root(run_id);
+        let Some(run) = self.runs.get(run_id) else { return };
+        let (intent, publishes) = (run.intent, run.ctx.publishes());
+        match terminal {
+            Terminal::Done if publishes => self.publication_done(run_id),
+            Terminal::Done => self.act_done(run_id),
+            Terminal::Benign(code) | Terminal::Blamed { code, .. } => {
+                let missing = run.vm.frontier(&run.ctx).missing_peers;
+                let culprit = match terminal {
+                    Terminal::Blamed { culprit, .. } => Some(culprit.clone()),
+                    _ => None,
+                };
+                if let Some(gathering) = self.gathering.get_mut(&intent) {
+                    gathering.excluded.extend(missing.iter().cloned());
+                    gathering.excluded.extend(culprit);
+                }
+                if let Some(op) = self.operations.get_mut(&intent) {
+                    op.missing = missing;
+                }
+                let others: Vec<NodeId> =
+                    self.runs.get(run_id).map(|r| r.ctx.others().cloned().collect()).unwrap_or_default();
+                for node in others {
+                    let stopped = PeerMessage::Stopped { execution_id: *run_id, code: *code };
+                    self.send(&node, 0, stopped);
+                }
+                self.ask(KernelCall::Abort { execution_id: *run_id, code: *code }, Want::Abort { run: *run_id });
+                self.run_stopped(&intent, run_id, *code);
+            }
+        }
+    }
+
+    /// An act run stopped: the coordinator tries anew with others, if enough remain.
+    pub(super) fn run_stopped(&mut self, intent: &Link, run_id: &B32, code: ReasonCode) {
+        let Some(op) = self.operations.get_mut(intent) else { return };
+        if op.act_run != Some(*run_id) || op.state.is_final() {
+            return;
+        }
+        op.act_run = None;
+        self.set_state(intent, State::Aborted, vec![code]);
+        self.retry(intent);
+        self.wake(intent);
+    }
+
+    pub(super) fn on_aborted(&mut self, run_id: &B32, reply: KernelReply) {
+        let KernelReply::Aborted(Some(receipt)) = reply else { return };
+        let Some(run) = self.runs.get(run_id) else { return };
+        let intent = run.intent;
+        self.record_permit_receipt(&intent, run_id, *receipt);
+    }
+
+    /// A peer stopped a run that this node takes part in.
+    pub(super) fn on_stopped(&mut self, from: &NodeId, run_id: &B32, code: ReasonCode) {
+        let Some(run) = self.runs.get(run_id) else {
+            let waits = |op: &&super::Operation| op.coordinator && op.act_run == Some(*run_id);
+            let intent = self.operations.values().find(waits).map(super::Operation::link);
+            return if let Some(intent) = intent { self.run_stopped(&intent, run_id, code) };
+        };
+        if !run.ctx.participants().contains(from) || run.vm.terminal().is_some() || run.ctx.publishes() {
+            return;
+        }
+        self.feed(run_id, TraceEvent::Cancel(code));
+    }
+
+    /// A deadline of the open level passed.
+    pub(super) fn tick_run(&mut self, run_id: &B32) {
+        let (now, soft, hard) = (self.now_ms, self.timing.soft_ms, self.timing.hard_ms);
+        let Some(run) = self.runs.get_mut(run_id) else { return };
+        let level = run.vm.level();
+        if run.vm.terminal().is_some() || level == 0 || run.calling {
+            return;
+        }
+        let publishes = run.ctx.publishes();
+        let missing = run.vm.frontier(&run.ctx).missing_peers;
+        let own_out = run.sent.contains_key(&level);
+        if missing.is_empty() || !own_out {
+            return;
+        }
+        let intent = run.intent;
+        if !publishes && now >= run.level_since_ms + hard {
+            return self.feed(run_id, TraceEvent::Tick { kind: TickKind::Hard, level });
+        }
+        if now >= run.soft_at_ms + soft {
+            let first = run.soft_at_ms == run.level_since_ms;
+            run.soft_at_ms = now;
+            if first {
+                self.feed(run_id, TraceEvent::Tick { kind: TickKind::Soft, level });
+            } else {
+                self.resend_all(run_id);
+            }
+            self.waiting_for(&intent, missing);
+        }
+    }
+}

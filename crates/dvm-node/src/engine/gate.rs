@@ -1,0 +1,224 @@
+//! The gate: Executed ≠ Published. A held result leaves only after every signer has judged its
+//! release at a fresh head and its kernel has granted.
+
+use dvm_core::admission::{Purpose, Verdict};
+use dvm_core::authority::{KeyReady, KeyReadyCertificate};
+use dvm_core::bytes::{B32, Bytes};
+use dvm_core::call::KernelCall;
+use dvm_core::codec;
+use dvm_core::governance::EventKind;
+use dvm_core::ids::NodeId;
+use dvm_core::intent::Act;
+use dvm_core::link::Link;
+use dvm_core::reason::ReasonCode;
+use dvm_core::run::{Proposal, RunHeader, RunKind};
+use dvm_core::sign::Signed;
+
+use super::drive::Run;
+use super::operation::State;
+use super::{Engine, Want};
+use crate::wire::{Outcome, PeerMessage};
+
+impl Engine {
+    /// Every level of an act run is complete: the result is held. The publication run follows from
+    /// it, so no proposal is needed: every signer derives the same header.
+    pub(super) fn act_done(&mut self, run_id: &B32) {
+        let Some(run) = self.runs.get(run_id) else { return };
+        let intent = run.intent;
+        let result_ref = run.permit_receipt.as_ref().and_then(|r| r.body.result_ref);
+        let Some(result_ref) = result_ref else { return };
+        let Some(op) = self.operations.get_mut(&intent) else { return };
+        op.result_ref = Some(result_ref);
+        self.set_state(&intent, State::Executed, Vec::new());
+        self.wake(&intent);
+        self.start_publication(run_id, result_ref);
+    }
+
+    pub(super) fn start_publication(&mut self, act_run: &B32, result_ref: B32) {
+        let Some(run) = self.runs.get(act_run) else { return };
+        let intent = run.intent;
+        let frames = run.frames_of(run.ctx.levels());
+        let Some(made) = self.publication(act_run, result_ref) else { return };
+        let proposal = made.proposal.clone();
+        let id = made.ctx.execution_id();
+        let Some(op) = self.operations.get_mut(&intent) else { return };
+        op.publish_run = Some(id);
+        if !op.runs.contains(&id) {
+            op.runs.push(id);
+        }
+        self.runs.entry(id).or_insert(made);
+        self.save(&intent);
+        self.save_proposal(&id);
+        let call = KernelCall::Start { proposal: Box::new(proposal), frames };
+        self.ask(call, Want::Start { run: id });
+    }
+
+    fn publication(&self, act_run: &B32, result_ref: B32) -> Option<Run> {
+        let act = self.runs.get(act_run)?;
+        let op = self.operations.get(&act.intent)?;
+        let participants = act.ctx.participants().to_vec();
+        let backend = self.backend_of(&op.intent.act)?;
+        let kind = dvm_score::Run::Publish(op.intent.scope);
+        let compiled = dvm_score::compile(&op.intent.act, kind, backend, &participants).ok()?;
+        let header = RunHeader {
+            cluster: self.cluster,
+            intent: act.intent,
+            kind: RunKind::Publish { of: *act_run, result_ref },
+            plan_id: compiled.plan_id(),
+            key_epoch: op.intent.act.key_epoch(),
+            participants,
+            soft_deadline_ms: act.ctx.header().soft_deadline_ms,
+            hard_deadline_ms: 0,
+        };
+        Run::new(self, &op.intent, backend, Proposal { header, opens: Vec::new() })
+    }
+
+    /// Judges the release by this node's policy and asks the kernel to grant. Called when the
+    /// publication opens, when an approval arrives, when the head moves, and on request.
+    pub(super) fn try_gate(&mut self, intent: &Link) {
+        let Some(op) = self.operations.get(intent) else { return };
+        let (Some(act_run), Some(run_id), Some(result_ref)) = (op.act_run, op.publish_run, op.result_ref)
+        else {
+            return;
+        };
+        let waiting = self.runs.get(&run_id).is_some_and(|r| {
+            r.started && !r.calling && r.vm.level() == 1 && !r.sent.contains_key(&1)
+        });
+        if !waiting {
+            return;
+        }
+        let purpose = Purpose::Release { execution_id: act_run, result_ref };
+        let salt = self.fresh_salt();
+        let Some(op) = self.operations.get(intent) else { return };
+        let input = self.judge_input(op, salt);
+        let judgement = dvm_policy::release(&self.policy, &input, &purpose);
+        let receipt =
+            dvm_policy::admission_receipt(&judgement, &input, purpose.clone(), self.me.clone());
+        let receipt = Signed::new(receipt, &self.policy_key);
+        let last = op.admissions.last().map(|r| (&r.body.purpose, r.body.verdict, &r.body.codes, r.body.head));
+        let b = &receipt.body;
+        let repeated = last == Some((&b.purpose, b.verdict, &b.codes, b.head)) && b.verdict != Verdict::Allow;
+        if !repeated {
+            self.record_verdict(intent, receipt.clone(), &judgement.policy_receipt);
+        }
+        if receipt.body.verdict != Verdict::Allow {
+            self.set_codes(intent, receipt.body.codes.clone());
+            return self.wake(intent);
+        }
+        let Some(op) = self.operations.get(intent) else { return };
+        let approvals = op.approvals.iter().filter(|a| a.body.purpose == purpose).cloned().collect();
+        let Some(run) = self.runs.get_mut(&run_id) else { return };
+        run.calling = true;
+        let call = KernelCall::Grant {
+            execution_id: run_id,
+            calls: run.permits_next.clone(),
+            judgement: Box::new(receipt),
+            approvals,
+        };
+        self.ask(call, Want::Level { run: run_id });
+    }
+
+    /// The result is out and everyone confirmed it.
+    pub(super) fn publication_done(&mut self, run_id: &B32) {
+        let Some(run) = self.runs.get(run_id) else { return };
+        let intent = run.intent;
+        let Some(op) = self.operations.get(&intent) else { return };
+        let is_key = matches!(op.intent.act, Act::KeyGenerate { .. });
+        let result = if is_key {
+            self.key_certificate(run_id).map(|c| Bytes(codec::encode(&c)))
+        } else {
+            run.published.as_ref().map(|p| p.body.result.clone())
+        };
+        let Some(result) = result else {
+            return self.log("published without a result", run_id.hex(), Some(ReasonCode::Internal));
+        };
+        let Some(op) = self.operations.get_mut(&intent) else { return };
+        op.result = Some(result.clone());
+        let (coordinator, act_run) = (op.coordinator, op.act_run);
+        self.set_state(&intent, State::Published, Vec::new());
+        self.wake(&intent);
+        if !coordinator {
+            return;
+        }
+        let outcome = act_run.map(|act_run| Outcome { intent, act_run, publish_run: *run_id, result });
+        if let Some(outcome) = outcome {
+            self.tell_bystanders(&intent, outcome);
+        }
+        if is_key && let Some(certificate) = self.key_certificate(run_id) {
+            let kind = EventKind::KeyObjectPublished {
+                key_id: certificate.ready.key_id.clone(),
+                key_ready_cid: codec::link_of(&certificate.ready),
+            };
+            self.order(kind, None, Some(certificate));
+        }
+    }
+
+    /// The key facts with every holder's signature, from the frames that opened them.
+    fn key_certificate(&self, run_id: &B32) -> Option<KeyReadyCertificate> {
+        let run = self.runs.get(run_id)?;
+        let mut signatures = Vec::new();
+        let mut ready = None;
+        for node in run.ctx.participants() {
+            let signed = run.key_ready.get(node).cloned().or_else(|| self.opened_key(run, node))?;
+            ready = Some(signed.body);
+            signatures.push(signed.cose);
+        }
+        let certificate = KeyReadyCertificate { ready: ready?, signatures };
+        certificate.holds(&self.manifest).then_some(certificate)
+    }
+
+    fn opened_key(&self, run: &Run, node: &NodeId) -> Option<Signed<KeyReady>> {
+        let frame = run.received.get(&(2, node.clone()))?;
+        frame.broadcast.payloads.iter().find_map(|p| codec::decode(p).ok())
+    }
+
+    fn tell_bystanders(&mut self, intent: &Link, outcome: Outcome) {
+        let nodes: Vec<NodeId> = self.manifest.nodes.iter().map(|p| p.node.clone()).collect();
+        let signers = self
+            .runs
+            .get(&outcome.publish_run)
+            .map(|r| r.ctx.participants().to_vec())
+            .unwrap_or_default();
+        let commits = self.operations.get(intent).map_or(0, |op| op.commits);
+        for node in nodes {
+            if node != self.me && !signers.contains(&node) {
+                self.send(&node, commits, PeerMessage::Outcome(Box::new(outcome.clone())));
+            }
+        }
+    }
+
+    /// A coordinator says how an intent ended. Believed only as far as the signature verifies.
+    pub(super) fn on_outcome(&mut self, outcome: Outcome) {
+        let Some(op) = self.operations.get(&outcome.intent) else { return };
+        if op.state.is_final() || op.publish_run.is_some() {
+            return;
+        }
+        if !self.outcome_holds(op, &outcome.result) {
+            return self.log("outcome refused", outcome.intent.to_string(), Some(ReasonCode::PayloadRejected));
+        }
+        let intent = outcome.intent;
+        if let Some(op) = self.operations.get_mut(&intent) {
+            op.act_run = Some(outcome.act_run);
+            op.publish_run = Some(outcome.publish_run);
+            op.result = Some(outcome.result);
+        }
+        self.gathering.remove(&intent);
+        self.set_state(&intent, State::Published, Vec::new());
+        self.wake(&intent);
+    }
+
+    fn outcome_holds(&self, op: &super::Operation, result: &Bytes) -> bool {
+        if matches!(op.intent.act, Act::KeyGenerate { .. }) {
+            return codec::decode::<KeyReadyCertificate>(result)
+                .is_ok_and(|c| c.ready.intent == op.link() && c.holds(&self.manifest));
+        }
+        let parsed = dvm_act::parse(&op.intent, op.content.as_deref());
+        let Some(record) = self.authority.key(op.intent.act.key_id()) else { return false };
+        let suite = crate::suite(record.ready.backend);
+        parsed.is_ok_and(|p| {
+            p.bytes_to_sign().is_some_and(|bytes| {
+                dvm_blame::verify_signature(suite, &record.ready.public_key, bytes, result).is_ok()
+            })
+        })
+    }
+}

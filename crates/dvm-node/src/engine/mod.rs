@@ -1,0 +1,407 @@
+//! The engine: every decision a node takes, as a pure transition from inputs to effects.
+//!
+//! Source: the design's life of a signature and life of a key. A driver performs the effects; the
+//! simulator performs them too. Time is an argument; randomness is in the kernel.
+//!
+//! Always true:
+//! - effects are performed in order, and a `Send` or `Reply` becomes visible only after every `Write`
+//!   before it is durable (the journal's rule);
+//! - a frame leaves only as the kernel signed it, and the kernel had it on disk first: the kernel's
+//!   vault is the outbox, so the node's own record of a level may follow its frame;
+//! - input that is refused changes nothing.
+//!
+//! Not here: secrets, sockets, files, clocks.
+
+mod approvals;
+mod collect;
+mod consider;
+mod drive;
+mod gate;
+mod ladder;
+mod operation;
+mod order;
+mod peers;
+mod propose;
+mod query;
+mod records;
+mod submit;
+mod timers;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use dvm_core::authority::ClusterManifest;
+use dvm_core::bytes::B32;
+use dvm_core::call::{Attestation, KernelCall, KernelReply};
+use dvm_core::frame::Envelope;
+use dvm_core::governance::{HeadCertificate, HeadRef, LogEntry};
+use dvm_core::ids::{IdempotencyKey, NodeId, Tenant};
+use dvm_core::link::Link;
+use dvm_core::reason::ReasonCode;
+use dvm_core::run::Boot;
+use dvm_core::sign::Signed;
+use dvm_governance::AuthorityState;
+use dvm_policy::{Ledger, PolicySet};
+use ed25519_dalek::SigningKey;
+
+pub use ladder::{AdmittedFrame, GraphFacts, SignedEnvelope};
+pub use operation::{Operation, State};
+pub use records::Recovered;
+pub use submit::Submission;
+
+use crate::journal::WriteBatch;
+use crate::wire::PeerMessage;
+use drive::Run;
+use order::Ordering;
+
+/// Names a call or request until its answer comes.
+pub type Token = u64;
+
+/// Deadlines, in milliseconds. Named so that a simulator and a slow site can set them.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// Ask again for a missing verdict.
+    pub consider_retry_ms: u64,
+    /// Report `REMOTE_TIMEOUT` when fewer than t have opened.
+    pub consider_deadline_ms: u64,
+    /// A level open this long is re-sent and reported.
+    pub soft_ms: u64,
+    /// An act's level open this long aborts the run.
+    pub hard_ms: u64,
+    /// A publication that waits this long for a peer that is down is tried anew with others.
+    pub publish_retry_ms: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            consider_retry_ms: 500,
+            consider_deadline_ms: 4_000,
+            soft_ms: 1_000,
+            hard_ms: 4_000,
+            publish_retry_ms: 3_000,
+        }
+    }
+}
+
+/// What a caller of the API asked, already authenticated.
+#[derive(Debug)]
+pub enum ApiCall {
+    /// Perform an act.
+    Submit(Box<Submission>),
+    /// Count this approval.
+    Approve(Box<dvm_core::sign::Signed<dvm_core::admission::Approval>>),
+    /// A human no.
+    Deny(Box<dvm_core::sign::Signed<dvm_core::admission::Denial>>),
+    /// Try the gate again now.
+    Release(String),
+    /// Order this decision's events.
+    Decide(Box<dvm_core::governance::SignedDecision>),
+    /// One operation, by intent CID or execution id; waits if asked to.
+    Execution {
+        /// Which.
+        id: String,
+        /// How long to wait for it to settle.
+        wait_ms: u64,
+    },
+    /// All operations.
+    Executions,
+    /// The trace of one operation at this node.
+    Trace(String),
+    /// All keys.
+    Keys,
+    /// The certified log.
+    Log,
+    /// This node and its peers.
+    Status,
+    /// The bundle of one operation.
+    Evidence(String),
+    /// The kernel's word on itself.
+    Attestation,
+    /// What an approver or governor needs to sign: head, policy root, facts.
+    Context,
+}
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Input {
+    /// An API call.
+    Api {
+        /// Names the answer.
+        token: Token,
+        /// The call.
+        call: ApiCall,
+    },
+    /// A peer's message.
+    Peer {
+        /// By its TLS key.
+        from: NodeId,
+        /// Serial commits behind it.
+        commits: u32,
+        /// The message.
+        message: PeerMessage,
+    },
+    /// The kernel answered.
+    Kernel {
+        /// Which call.
+        token: Token,
+        /// The answer.
+        reply: KernelReply,
+    },
+    /// A connection came up.
+    Up(NodeId),
+    /// A connection went down.
+    Down(NodeId),
+    /// Time passed.
+    Tick,
+}
+
+/// What an API call gives back.
+#[derive(Debug)]
+pub enum ApiReply {
+    /// A JSON document.
+    Json(serde_json::Value),
+    /// A CAR file.
+    Car(Vec<u8>),
+    /// An error.
+    Error {
+        /// The reason code.
+        code: ReasonCode,
+        /// For people.
+        message: String,
+    },
+}
+
+/// Something to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Make this durable before anything visible that follows.
+    Write(WriteBatch),
+    /// Tell a peer.
+    Send {
+        /// Whom.
+        to: NodeId,
+        /// Serial commits behind it.
+        commits: u32,
+        /// What.
+        message: PeerMessage,
+    },
+    /// Ask the kernel.
+    Kernel {
+        /// Names the answer.
+        token: Token,
+        /// The call.
+        call: Box<KernelCall>,
+    },
+    /// Answer an API call.
+    Reply {
+        /// Which.
+        token: Token,
+        /// The answer.
+        reply: ApiReply,
+    },
+    /// A structured log line.
+    Log {
+        /// What happened.
+        event: &'static str,
+        /// To what.
+        subject: String,
+        /// Why, if it was refused.
+        code: Option<ReasonCode>,
+    },
+}
+
+/// Why the kernel was asked.
+#[derive(Debug)]
+enum Want {
+    Attest,
+    Status,
+    Pin,
+    Open { intent: Link, attempt: u32 },
+    Start { run: B32 },
+    Level { run: B32 },
+    Abort { run: B32 },
+    Deny { intent: Link },
+    Cosign { entry: Box<LogEntry> },
+    Adopt { entries: Vec<LogEntry>, certificate: Box<HeadCertificate> },
+}
+
+/// What is known of a peer.
+#[derive(Debug, Default)]
+struct Peer {
+    up: bool,
+    boot: Option<Boot>,
+    head: Option<HeadRef>,
+}
+
+/// Who this node is and what it works under.
+pub struct Setup {
+    /// This node.
+    pub me: NodeId,
+    /// The cluster.
+    pub manifest: ClusterManifest,
+    /// Signs this node's control-plane statements.
+    pub policy_key: SigningKey,
+    /// The policy files in force.
+    pub policy: PolicySet,
+    /// Random at every start: salts of private receipts come from it.
+    pub salt_seed: B32,
+    /// Deadlines.
+    pub timing: Timing,
+}
+
+/// A node's whole control-plane state.
+pub struct Engine {
+    me: NodeId,
+    cluster: Link,
+    manifest: ClusterManifest,
+    policy_key: SigningKey,
+    policy: PolicySet,
+    ledger: Ledger,
+    salt_seed: B32,
+    salts: u64,
+    timing: Timing,
+    now_ms: u64,
+    authority: AuthorityState,
+    certificate: Option<HeadCertificate>,
+    log: Vec<LogEntry>,
+    adopting: bool,
+    ordering: Ordering,
+    attestation: Option<Signed<Attestation>>,
+    kernel_ready: bool,
+    next_token: Token,
+    wants: BTreeMap<Token, Want>,
+    operations: BTreeMap<Link, Operation>,
+    gathering: BTreeMap<Link, operation::Gathering>,
+    by_key: BTreeMap<(Tenant, IdempotencyKey), Link>,
+    runs: BTreeMap<B32, Run>,
+    early: VecDeque<(u64, Envelope)>,
+    peers: BTreeMap<NodeId, Peer>,
+    chain: Vec<dvm_core::sign::Signed<dvm_core::receipt::ChainEntry>>,
+    waiters: Vec<query::Waiter>,
+    collections: BTreeMap<Link, collect::Collection>,
+    out: Vec<Effect>,
+}
+
+impl Engine {
+    /// An engine over what the journal held. The first effects ask the kernel who it is.
+    pub fn new(setup: Setup, recovered: Recovered) -> Result<Self, ReasonCode> {
+        let cluster = dvm_core::codec::link_of(&setup.manifest);
+        let mut peers = BTreeMap::new();
+        for member in setup.manifest.members() {
+            if member != setup.me {
+                peers.insert(member, Peer::default());
+            }
+        }
+        let mut engine = Self {
+            authority: AuthorityState::genesis(&setup.manifest).map_err(|e| e.code)?,
+            me: setup.me,
+            cluster,
+            manifest: setup.manifest,
+            policy_key: setup.policy_key,
+            policy: setup.policy,
+            ledger: Ledger::default(),
+            salt_seed: setup.salt_seed,
+            salts: 0,
+            timing: setup.timing,
+            now_ms: 0,
+            certificate: None,
+            log: Vec::new(),
+            adopting: false,
+            ordering: Ordering::default(),
+            attestation: None,
+            kernel_ready: false,
+            next_token: 1,
+            wants: BTreeMap::new(),
+            operations: BTreeMap::new(),
+            gathering: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            early: VecDeque::new(),
+            peers,
+            chain: Vec::new(),
+            waiters: Vec::new(),
+            collections: BTreeMap::new(),
+            out: Vec::new(),
+        };
+        engine.recover(recovered)?;
+        Ok(engine)
+    }
+
+    /// Asks the kernel who it is; called once, before any other input.
+    pub fn start(&mut self, now_ms: u64) -> Vec<Effect> {
+        self.now_ms = now_ms;
+        self.ask(KernelCall::Attest, Want::Attest);
+        std::mem::take(&mut self.out)
+    }
+
+    /// Takes one input and gives the effects it has.
+    pub fn handle(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
+        self.now_ms = self.now_ms.max(now_ms);
+        match input {
+            Input::Api { token, call } => self.on_api(token, call),
+            Input::Peer { from, commits, message } => self.on_peer(&from, commits, message),
+            Input::Kernel { token, reply } => self.on_kernel(token, reply),
+            Input::Up(node) => self.on_up(&node),
+            Input::Down(node) => self.on_down(&node),
+            Input::Tick => self.on_tick(),
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    fn on_api(&mut self, token: Token, call: ApiCall) {
+        match call {
+            ApiCall::Submit(submission) => self.submit(token, *submission),
+            ApiCall::Approve(approval) => self.api_approve(token, *approval),
+            ApiCall::Deny(denial) => self.api_deny(token, *denial),
+            ApiCall::Release(id) => self.api_release(token, &id),
+            ApiCall::Decide(decision) => self.api_decide(token, *decision),
+            ApiCall::Execution { id, wait_ms } => self.api_execution(token, &id, wait_ms),
+            ApiCall::Evidence(id) => self.api_evidence(token, &id),
+            other => self.api_query(token, &other),
+        }
+    }
+
+    fn on_kernel(&mut self, token: Token, reply: KernelReply) {
+        let Some(want) = self.wants.remove(&token) else { return };
+        match want {
+            Want::Attest => self.on_attested(reply),
+            Want::Pin => self.on_pinned(reply),
+            Want::Status => self.on_status(reply),
+            Want::Open { intent, attempt } => self.on_opened(&intent, attempt, reply),
+            Want::Start { run } => self.on_started(&run, reply),
+            Want::Level { run } => self.on_level(&run, reply),
+            Want::Abort { run } => self.on_aborted(&run, reply),
+            Want::Deny { intent } => self.on_denied(&intent, reply),
+            Want::Cosign { entry } => self.on_cosigned(&entry, reply),
+            Want::Adopt { entries, certificate } => self.on_adopted(entries, *certificate, reply),
+        }
+    }
+
+    fn ask(&mut self, call: KernelCall, want: Want) {
+        let token = self.next_token;
+        self.next_token += 1;
+        self.wants.insert(token, want);
+        self.out.push(Effect::Kernel { token, call: Box::new(call) });
+    }
+
+    fn send(&mut self, to: &NodeId, commits: u32, message: PeerMessage) {
+        self.out.push(Effect::Send { to: to.clone(), commits, message });
+    }
+
+    fn reply(&mut self, token: Token, reply: ApiReply) {
+        self.out.push(Effect::Reply { token, reply });
+    }
+
+    fn refuse(&mut self, token: Token, code: ReasonCode, message: impl Into<String>) {
+        self.reply(token, ApiReply::Error { code, message: message.into() });
+    }
+
+    fn log(&mut self, event: &'static str, subject: impl Into<String>, code: Option<ReasonCode>) {
+        self.out.push(Effect::Log { event, subject: subject.into(), code });
+    }
+
+    /// This node's certified head.
+    pub fn head(&self) -> HeadRef {
+        self.authority.head()
+    }
+}

@@ -1,0 +1,217 @@
+//! Peers and the own kernel: who is there, which run of them, at which head.
+
+use dvm_core::call::{Attestation, HeldRun, KernelCall, KernelReply};
+use dvm_core::frame::FrameHeader;
+use dvm_core::governance::HeadRef;
+use dvm_core::bytes::B32;
+use dvm_core::ids::NodeId;
+use dvm_core::reason::ReasonCode;
+use dvm_core::sign::Signed;
+use dvm_core::trace::TraceEvent;
+
+use super::operation::State;
+use super::{Engine, Want};
+use crate::wire::PeerMessage;
+
+impl Engine {
+    pub(super) fn on_peer(&mut self, from: &NodeId, commits: u32, message: PeerMessage) {
+        if !self.peers.contains_key(from) {
+            return;
+        }
+        match message {
+            PeerMessage::Hello { attestation, head } => self.on_hello(from, attestation.map(|a| *a), head),
+            PeerMessage::Consider(ask) => self.on_consider(from, commits, *ask),
+            PeerMessage::Considered(answer) => self.on_considered(from, commits, *answer),
+            PeerMessage::Propose(proposal) => self.on_propose(from, commits, *proposal),
+            PeerMessage::Frame(envelope) => self.on_frame(commits, *envelope),
+            PeerMessage::Resend { execution_id, level } => self.on_resend(from, &execution_id, level),
+            PeerMessage::Stopped { execution_id, code } => self.on_stopped(from, &execution_id, code),
+            PeerMessage::Headers { execution_id, level, headers } => {
+                self.on_headers(from, &execution_id, level, headers);
+            }
+            PeerMessage::Approval(approval) => self.on_approval(*approval),
+            PeerMessage::Denial(denial) => self.on_denial(*denial),
+            PeerMessage::Outcome(outcome) => self.on_outcome(*outcome),
+            PeerMessage::Order { kind, decision, key_ready } => {
+                self.on_order(kind, decision.map(|d| *d), key_ready.map(|k| *k));
+            }
+            PeerMessage::Entry(entry) => self.on_entry(from, *entry),
+            PeerMessage::Cosigned { head, cosignature } => self.count_cosignature(head, cosignature),
+            PeerMessage::Certified { entries, certificate } => self.on_certified(from, entries, *certificate),
+            PeerMessage::FetchLog { from: seq } => self.on_fetch_log(from, seq),
+            PeerMessage::FetchEvidence { intent } => self.on_fetch_evidence(from, &intent),
+            PeerMessage::Evidence { intent, part } => self.on_evidence(from, intent, part.map(|p| *p)),
+        }
+    }
+
+    fn hello(&mut self, to: &NodeId) {
+        let head = self.head();
+        let attestation = self.attestation.clone().map(Box::new);
+        self.send(to, 0, PeerMessage::Hello { attestation, head });
+    }
+
+    pub(super) fn on_up(&mut self, node: &NodeId) {
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.up = true;
+        }
+        self.hello(node);
+        let runs: Vec<B32> = self
+            .runs
+            .iter()
+            .filter(|(_, r)| r.vm.terminal().is_none() && r.ctx.participants().contains(node))
+            .map(|(id, _)| *id)
+            .collect();
+        for run in runs {
+            self.resend_all(&run);
+        }
+    }
+
+    pub(super) fn on_down(&mut self, node: &NodeId) {
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.up = false;
+        }
+    }
+
+    /// A peer says which run of its kernel speaks. An older one than seen is fenced off.
+    fn on_hello(&mut self, from: &NodeId, attestation: Option<Signed<Attestation>>, head: HeadRef) {
+        let key = self.authority.passport(from).map(|p| p.kernel_key);
+        if let (Some(attestation), Some(key)) = (attestation, key) {
+            let Ok(body) = attestation.verify(key) else {
+                return self.log("hello refused", from.to_string(), Some(ReasonCode::BindingMismatch));
+            };
+            let boot = body.boot;
+            let Some(peer) = self.peers.get_mut(from) else { return };
+            if peer.boot.is_some_and(|seen| {
+                seen.generation > boot.generation || seen.generation == boot.generation && seen.id != boot.id
+            }) {
+                return self.log("peer is fenced", from.to_string(), Some(ReasonCode::SplitBrainFenced));
+            }
+            peer.boot = Some(boot);
+            self.save_peer(from);
+        }
+        if let Some(peer) = self.peers.get_mut(from) {
+            peer.head = Some(head);
+        }
+        let mine = self.head().size;
+        if head.size > mine {
+            self.send(from, 0, PeerMessage::FetchLog { from: mine });
+        } else if head.size < mine {
+            self.on_fetch_log(&from.clone(), head.size);
+        }
+    }
+
+    fn on_resend(&mut self, to: &NodeId, run_id: &B32, level: u16) {
+        let Some(run) = self.runs.get(run_id) else {
+            let code = ReasonCode::SessionMismatch;
+            return self.send(to, 0, PeerMessage::Stopped { execution_id: *run_id, code });
+        };
+        let frames: Vec<_> = run
+            .sent
+            .iter()
+            .filter(|(l, _)| **l >= level)
+            .flat_map(|(_, f)| f)
+            .filter(|f| f.to == *to)
+            .cloned()
+            .collect();
+        for frame in frames {
+            self.send(to, 0, PeerMessage::Frame(Box::new(frame)));
+        }
+    }
+
+    /// Headers are asked for, or given, after a view mismatch.
+    fn on_headers(
+        &mut self,
+        from: &NodeId,
+        run_id: &B32,
+        level: u16,
+        headers: Option<Vec<Signed<FrameHeader>>>,
+    ) {
+        let Some(run) = self.runs.get(run_id) else { return };
+        if let Some(headers) = headers {
+            return self.feed(run_id, TraceEvent::Headers(headers));
+        }
+        let own = run.sent.get(&level).and_then(|f| f.first()).map(|f| f.header.clone());
+        let theirs = run.received.iter().filter(|((l, _), _)| *l == level).map(|(_, e)| e.header.clone());
+        let answer = PeerMessage::Headers {
+            execution_id: *run_id,
+            level,
+            headers: Some(own.into_iter().chain(theirs).collect()),
+        };
+        self.send(from, 0, answer);
+    }
+
+    pub(super) fn on_attested(&mut self, reply: KernelReply) {
+        let KernelReply::Attested(attestation) = reply else {
+            return self.log("kernel does not attest", "", Some(ReasonCode::Internal));
+        };
+        let Some(passport) = self.manifest.passport(&self.me) else { return };
+        if attestation.verify(passport.kernel_key).is_err() {
+            return self.log("kernel is not this passport's", "", Some(ReasonCode::BindingMismatch));
+        }
+        let pinned = attestation.body.head;
+        self.attestation = Some(*attestation);
+        match pinned {
+            None => {
+                let call =
+                    KernelCall::Pin { manifest: Box::new(self.manifest.clone()), node: self.me.clone() };
+                self.ask(call, Want::Pin);
+            }
+            Some(head) => self.kernel_is_at(head),
+        }
+    }
+
+    pub(super) fn on_pinned(&mut self, reply: KernelReply) {
+        match reply {
+            KernelReply::Head(head) => self.kernel_is_at(head),
+            KernelReply::Refused { code, rule, .. } => self.log("kernel refused the cluster", rule, Some(code)),
+            _ => {}
+        }
+    }
+
+    /// The kernel works; it is given what it lacks of the log, and asked what it still holds.
+    fn kernel_is_at(&mut self, head: HeadRef) {
+        self.kernel_ready = true;
+        let from = usize::try_from(head.size).unwrap_or(usize::MAX);
+        let missing: Vec<_> = self.log.iter().skip(from).cloned().collect();
+        if !missing.is_empty()
+            && let Some(certificate) = self.certificate.clone()
+        {
+            let call = KernelCall::Adopt { entries: missing, certificate: Box::new(certificate.clone()) };
+            self.adopting = true;
+            self.ask(call, Want::Adopt { entries: Vec::new(), certificate: Box::new(certificate) });
+        }
+        self.ask(KernelCall::Status, Want::Status);
+        for node in self.peers.keys().cloned().collect::<Vec<_>>() {
+            self.hello(&node);
+        }
+        self.pump();
+    }
+
+    /// After a start: runs that the kernel still holds go on; the others ended with its memory.
+    pub(super) fn on_status(&mut self, reply: KernelReply) {
+        let KernelReply::Status(held) = reply else { return };
+        let open: Vec<_> = self
+            .operations
+            .iter()
+            .filter(|(_, op)| op.act_run.is_some() && !op.state.is_final())
+            .map(|(link, op)| (*link, op.act_run.unwrap_or_default()))
+            .collect();
+        for (link, act_run) in open {
+            match held.iter().find(|h| h.execution_id == act_run) {
+                Some(still) => self.resume_held(&link, still),
+                None => self.run_stopped(&link, &act_run, ReasonCode::MaterialPoisoned),
+            }
+        }
+    }
+
+    fn resume_held(&mut self, link: &dvm_core::Link, held: &HeldRun) {
+        if let Some(op) = self.operations.get_mut(link) {
+            op.recovered = true;
+            op.result_ref = Some(held.result_ref);
+        }
+        let opening = held.phase == "Opening";
+        let state = if opening { State::Opening } else { State::Executed };
+        self.set_state(link, state, Vec::new());
+        self.start_publication(&held.execution_id, held.result_ref);
+    }
+}

@@ -1,0 +1,452 @@
+//! What the engine makes durable, and how it comes back.
+//!
+//! Keys: an intent's link; a run's id; run ‖ index for events; run ‖ direction ‖ level ‖ peer for
+//! frames; the sequence number for log and chain. Values are artifacts.
+//!
+//! After a crash: an operation comes back in the state last written. Its act run went with the
+//! kernel's memory unless the kernel still holds its result; then it goes on at the gate.
+
+use dvm_core::admission::{AdmissionReceipt, PolicyReceipt, Verdict};
+use dvm_core::bytes::{B32, Bytes};
+use dvm_core::codec::{self, Artifact};
+use dvm_core::frame::Envelope;
+use dvm_core::governance::{HeadCertificate, LogEntry};
+use dvm_core::ids::NodeId;
+use dvm_core::link::Link;
+use dvm_core::reason::ReasonCode;
+use dvm_core::receipt::{ChainEntry, PermitEvent, PermitReceipt, PublicationReceipt, PublishedResult};
+use dvm_core::run::{Boot, Proposal};
+use dvm_core::sign::Signed;
+use dvm_core::trace::TraceEvent;
+use dvm_governance as gov;
+use serde::{Deserialize, Serialize};
+
+use super::drive::Run;
+use super::operation::{Operation, State};
+use super::{Effect, Engine};
+use crate::journal::{Table, Write};
+
+/// Everything the journal held, by table, in key order.
+#[derive(Default)]
+pub struct Recovered {
+    /// Operations.
+    pub intents: Vec<Vec<u8>>,
+    /// Run records.
+    pub runs: Vec<Vec<u8>>,
+    /// Trace events: (key, value).
+    pub events: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Frames: (key, value).
+    pub frames: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Governance log.
+    pub log: Vec<Vec<u8>>,
+    /// Receipt chain.
+    pub chain: Vec<Vec<u8>>,
+    /// Singletons: (key, value).
+    pub meta: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// The durable part of a run.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RunRecord {
+    proposal: Proposal,
+    permits: Vec<PermitEvent>,
+    permit_receipt: Option<Signed<PermitReceipt>>,
+    publications: Vec<Signed<PublicationReceipt>>,
+    published: Option<Signed<PublishedResult>>,
+}
+
+impl Artifact for RunRecord {
+    const SCHEMA: &'static str = "dvm/run-record/1";
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventRecord(TraceEvent);
+
+impl Artifact for EventRecord {
+    const SCHEMA: &'static str = "dvm/event-record/1";
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BootRecord(Boot);
+
+impl Artifact for BootRecord {
+    const SCHEMA: &'static str = "dvm/boot-record/1";
+}
+
+const CERTIFICATE: &[u8] = b"certificate";
+const PENDING_ENTRY: &[u8] = b"pending-entry";
+const PEER_PREFIX: &[u8] = b"peer/";
+
+fn put(table: Table, key: impl Into<Vec<u8>>, value: Vec<u8>) -> Write {
+    Write::Put { table, key: key.into(), value }
+}
+
+fn event_key(run: &B32, index: usize) -> Vec<u8> {
+    let index = u32::try_from(index).unwrap_or(u32::MAX);
+    [&run.0[..], &index.to_be_bytes()].concat()
+}
+
+fn frame_key(run: &B32, sent: bool, level: u16, peer: &NodeId) -> Vec<u8> {
+    [&run.0[..], &[u8::from(sent)], &level.to_be_bytes(), peer.as_str().as_bytes()].concat()
+}
+
+impl Engine {
+    fn write(&mut self, writes: Vec<Write>) {
+        self.out.push(Effect::Write(writes));
+    }
+
+    /// An operation as it is now.
+    pub(super) fn save(&mut self, link: &Link) {
+        let Some(op) = self.operations.get(link) else { return };
+        let value = codec::encode(op);
+        self.write(vec![put(Table::Intents, link.to_bytes(), value)]);
+    }
+
+    pub(super) fn set_state(&mut self, link: &Link, state: State, codes: Vec<ReasonCode>) {
+        let Some(op) = self.operations.get_mut(link) else { return };
+        op.state = state;
+        op.codes = codes;
+        if !matches!(state, State::PendingRemote | State::Aborted) {
+            op.missing.clear();
+        }
+        match state {
+            State::Opening | State::Published => self.settle_limits(link, true),
+            State::Denied | State::Discarded | State::Expired => self.settle_limits(link, false),
+            _ => {}
+        }
+        self.save(link);
+        let code = self.operations.get(link).and_then(|op| op.codes.first().copied());
+        self.log(state.event(), link.to_string(), code);
+    }
+
+    pub(super) fn set_codes(&mut self, link: &Link, codes: Vec<ReasonCode>) {
+        let Some(op) = self.operations.get_mut(link) else { return };
+        if op.codes != codes {
+            op.codes = codes;
+            self.save(link);
+        }
+    }
+
+    /// One more serial durable write behind this operation.
+    pub(super) fn count_commit(&mut self, link: &Link) -> u32 {
+        let Some(op) = self.operations.get_mut(link) else { return 0 };
+        op.commits += 1;
+        op.commits
+    }
+
+    pub(super) fn raise_commits(&mut self, link: &Link, commits: u32) {
+        if let Some(op) = self.operations.get_mut(link) {
+            op.commits = op.commits.max(commits);
+        }
+    }
+
+    /// The proposal of a run, before anything of it happens.
+    pub(super) fn save_proposal(&mut self, run_id: &B32) {
+        self.save_run(run_id);
+    }
+
+    fn save_run(&mut self, run_id: &B32) {
+        let Some(run) = self.runs.get(run_id) else { return };
+        let record = RunRecord {
+            proposal: run.proposal.clone(),
+            permits: run.permits.clone(),
+            permit_receipt: run.permit_receipt.clone(),
+            publications: run.publications.clone(),
+            published: run.published.clone(),
+        };
+        let value = codec::encode(&record);
+        self.write(vec![put(Table::Executions, run_id.0, value)]);
+    }
+
+    /// One recorded event, with the frame that it came in.
+    pub(super) fn save_event(&mut self, run_id: &B32, index: usize) {
+        let Some(run) = self.runs.get(run_id) else { return };
+        let Some(event) = run.events.get(index) else { return };
+        let mut writes = vec![put(
+            Table::TraceEvents,
+            event_key(run_id, index),
+            codec::encode(&EventRecord(event.clone())),
+        )];
+        if let TraceEvent::Frame(fact) = event {
+            let (level, from) = (fact.header.body.level, &fact.header.body.from);
+            if let Some(envelope) = run.received.get(&(level, from.clone())) {
+                let key = frame_key(run_id, false, level, from);
+                writes.push(put(Table::Outbox, key, codec::encode(envelope)));
+            }
+        }
+        self.write(writes);
+    }
+
+    /// What a level gave: permits and own frames.
+    pub(super) fn save_level(&mut self, run_id: &B32, level: Option<u16>) {
+        self.save_run(run_id);
+        let Some(run) = self.runs.get(run_id) else { return };
+        let frames = level.and_then(|l| run.sent.get(&l).map(|f| (l, f)));
+        let writes: Vec<Write> = frames
+            .into_iter()
+            .flat_map(|(l, frames)| frames.iter().map(move |f| (l, f)))
+            .map(|(l, f)| put(Table::Outbox, frame_key(run_id, true, l, &f.to), codec::encode(f)))
+            .collect();
+        self.write(writes);
+    }
+
+    /// Appends a receipt to this node's gapless chain.
+    fn chain_receipt(&mut self, link: &Link, receipt: Link) {
+        let prev = self.chain.last().map(Signed::link);
+        let seq = self.chain.len() as u64;
+        let entry =
+            ChainEntry { cluster: self.cluster, node: self.me.clone(), seq, prev, receipt };
+        let entry = Signed::new(entry, &self.policy_key);
+        let value = codec::encode(&entry);
+        self.chain.push(entry);
+        if let Some(op) = self.operations.get_mut(link) {
+            op.receipts.push(seq);
+        }
+        self.write(vec![put(Table::Chain, seq.to_be_bytes(), value)]);
+    }
+
+    pub(super) fn record_verdict(
+        &mut self,
+        link: &Link,
+        receipt: Signed<AdmissionReceipt>,
+        private: &PolicyReceipt,
+    ) {
+        let block = codec::block_of(private);
+        self.write(vec![put(Table::Receipts, block.link.to_bytes(), block.bytes.0)]);
+        self.chain_receipt(link, receipt.link());
+        if let Some(op) = self.operations.get_mut(link) {
+            op.admissions.push(receipt);
+        }
+        self.save(link);
+    }
+
+    pub(super) fn record_permit_receipt(
+        &mut self,
+        link: &Link,
+        run_id: &B32,
+        receipt: Signed<PermitReceipt>,
+    ) {
+        self.chain_receipt(link, receipt.link());
+        if let Some(run) = self.runs.get_mut(run_id) {
+            run.permit_receipt = Some(receipt);
+        }
+        self.save_run(run_id);
+        self.save(link);
+    }
+
+    pub(super) fn record_publication(
+        &mut self,
+        link: &Link,
+        run_id: &B32,
+        receipt: &Signed<PublicationReceipt>,
+    ) {
+        self.chain_receipt(link, receipt.link());
+        self.save_run(run_id);
+        self.save(link);
+    }
+
+    pub(super) fn record_grant(
+        &mut self,
+        link: &Link,
+        run_id: &B32,
+        receipt: Signed<PublicationReceipt>,
+    ) {
+        let Some(run) = self.runs.get_mut(run_id) else { return };
+        if run.publications.contains(&receipt) {
+            return;
+        }
+        run.publications.push(receipt.clone());
+        self.record_publication(link, run_id, &receipt);
+    }
+
+    pub(super) fn record_published(
+        &mut self,
+        link: &Link,
+        run_id: &B32,
+        result: Signed<PublishedResult>,
+    ) {
+        if let Some(run) = self.runs.get_mut(run_id) {
+            run.published = Some(result);
+        }
+        self.save_run(run_id);
+        self.save(link);
+    }
+
+    /// Signs the TraceRoot of a run that ended here.
+    pub(super) fn sign_trace_root(&mut self, run_id: &B32) {
+        let Some(root) = self.trace_root(run_id) else { return };
+        let link = root.link();
+        if let Some(run) = self.runs.get_mut(run_id) {
+            run.trace_root = Some(link);
+        }
+        let value = codec::encode(&root);
+        self.write(vec![put(Table::Blocks, link.to_bytes(), value)]);
+    }
+
+    pub(super) fn trace_root(&self, run_id: &B32) -> Option<Signed<dvm_core::trace::TraceRoot>> {
+        let run = self.runs.get(run_id)?;
+        let root = dvm_vm::trace_root(&run.ctx, &run.vm, &run.events);
+        Some(Signed::new(root, &self.policy_key))
+    }
+
+    pub(super) fn save_pending_entry(&mut self, entry: &LogEntry) {
+        self.write(vec![put(Table::Meta, PENDING_ENTRY, codec::encode(entry))]);
+    }
+
+    pub(super) fn save_log(&mut self, entries: &[LogEntry], certificate: &HeadCertificate) {
+        let mut writes = vec![
+            put(Table::Meta, CERTIFICATE, codec::encode(certificate)),
+            Write::Delete { table: Table::Meta, key: PENDING_ENTRY.to_vec() },
+        ];
+        for entry in entries {
+            let key = entry.event.body.seq.to_be_bytes();
+            writes.push(put(Table::GovLog, key, codec::encode(entry)));
+        }
+        self.write(writes);
+    }
+
+    pub(super) fn save_peer(&mut self, node: &NodeId) {
+        let Some(boot) = self.peers.get(node).and_then(|p| p.boot) else { return };
+        let key = [PEER_PREFIX, node.as_str().as_bytes()].concat();
+        self.write(vec![put(Table::Meta, key, codec::encode(&BootRecord(boot)))]);
+    }
+
+    /// Takes up what the journal held.
+    pub(super) fn recover(&mut self, found: Recovered) -> Result<(), ReasonCode> {
+        let torn = |_| ReasonCode::LogInconsistent;
+        self.recover_log(&found)?;
+        for bytes in &found.chain {
+            self.chain.push(codec::decode(bytes).map_err(torn)?);
+        }
+        for bytes in &found.intents {
+            let op: Operation = codec::decode(bytes).map_err(torn)?;
+            let slot = (op.intent.tenant.clone(), op.intent.idempotency_key.clone());
+            self.by_key.insert(slot, op.link());
+            self.recover_limits(&op);
+            self.operations.insert(op.link(), op);
+        }
+        for bytes in &found.runs {
+            let record: RunRecord = codec::decode(bytes).map_err(torn)?;
+            self.recover_run(record);
+        }
+        self.recover_frames(&found)?;
+        self.recover_events(&found)?;
+        Ok(())
+    }
+
+    fn recover_log(&mut self, found: &Recovered) -> Result<(), ReasonCode> {
+        let torn = |_| ReasonCode::LogInconsistent;
+        for (key, value) in &found.meta {
+            if key == CERTIFICATE {
+                self.certificate = Some(codec::decode(value).map_err(torn)?);
+            }
+            if let Some(node) = key.strip_prefix(PEER_PREFIX) {
+                let boot: BootRecord = codec::decode(value).map_err(torn)?;
+                let name = std::str::from_utf8(node).ok().and_then(|n| n.parse::<NodeId>().ok());
+                if let Some(peer) = name.and_then(|n| self.peers.get_mut(&n)) {
+                    peer.boot = Some(boot.0);
+                }
+            }
+        }
+        let entries: Result<Vec<LogEntry>, _> = found.log.iter().map(|b| codec::decode(b)).collect();
+        self.log = entries.map_err(torn)?;
+        if let Some(certificate) = &self.certificate {
+            self.authority =
+                gov::adopt(&self.authority, &self.log, certificate).map_err(|e| e.code())?;
+        }
+        let pending = found.meta.iter().find(|(k, _)| k == PENDING_ENTRY);
+        if let Some((_, value)) = pending {
+            let entry: LogEntry = codec::decode(value).map_err(torn)?;
+            if let Ok(next) = gov::apply(&self.authority, &entry) {
+                self.ordering.current = Some(super::order::InFlight {
+                    entry,
+                    head: next.head(),
+                    cosignatures: Default::default(),
+                    sent_ms: 0,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn recover_run(&mut self, record: RunRecord) {
+        let intent = record.proposal.header.intent;
+        let Some(op) = self.operations.get(&intent) else { return };
+        let Some(backend) = self.backend_of(&op.intent.act) else { return };
+        let Some(mut run) = Run::new(self, &op.intent, backend, record.proposal) else { return };
+        run.permits = record.permits;
+        run.permit_receipt = record.permit_receipt;
+        run.publications = record.publications;
+        run.published = record.published;
+        self.runs.insert(run.ctx.execution_id(), run);
+    }
+
+    fn recover_frames(&mut self, found: &Recovered) -> Result<(), ReasonCode> {
+        for (key, value) in &found.frames {
+            let envelope: Envelope = codec::decode(value).map_err(|_| ReasonCode::LogInconsistent)?;
+            let sent = key.get(32) == Some(&1);
+            let header = &envelope.header.body;
+            let (level, from) = (header.level, header.from.clone());
+            let Some(run) = self.runs.get_mut(&header.execution_id) else { continue };
+            if sent {
+                run.sent.entry(level).or_default().push(envelope);
+            } else {
+                run.received.insert((level, from), envelope);
+            }
+        }
+        Ok(())
+    }
+
+    fn recover_events(&mut self, found: &Recovered) -> Result<(), ReasonCode> {
+        for (key, value) in &found.events {
+            let event: EventRecord = codec::decode(value).map_err(|_| ReasonCode::LogInconsistent)?;
+            let id = key.get(..32).and_then(B32::from_slice).unwrap_or_default();
+            let Some(run) = self.runs.get_mut(&id) else { continue };
+            if dvm_vm::step(&run.ctx, &mut run.vm, &event.0).is_ok() {
+                run.events.push(event.0);
+            }
+        }
+        let ended: Vec<B32> =
+            self.runs.iter().filter(|(_, r)| r.vm.terminal().is_some()).map(|(id, _)| *id).collect();
+        for id in ended {
+            let link = self.trace_root(&id).map(|r| r.link());
+            if let Some(run) = self.runs.get_mut(&id) {
+                run.trace_root = link;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts an operation's place back into the ledger.
+    fn recover_limits(&mut self, op: &Operation) {
+        let allowed = op.admission().filter(|a| a.body.verdict == Verdict::Allow);
+        let Some(receipt) = allowed else { return };
+        let (key_id, link, at_ms) = (op.intent.act.key_id(), op.link(), receipt.body.time_ms);
+        // Already admitted once, so no cap applies to putting it back.
+        let put_back = self.ledger.reserve(key_id, link, u32::MAX, at_ms);
+        let revealed = matches!(op.state, State::Opening | State::Published);
+        if put_back.is_ok() && revealed {
+            self.settle_limits(&link, true);
+        }
+    }
+
+    /// Commits this operation's place in the ledger, or returns it if nothing was revealed here.
+    pub(super) fn settle_limits(&mut self, link: &Link, revealed: bool) {
+        let Some(op) = self.operations.get(link) else { return };
+        let key_id = op.intent.act.key_id();
+        // Nothing to settle is the ordinary case for an operation that was never admitted here.
+        let _ = if revealed {
+            self.ledger.commit(key_id, link, self.now_ms)
+        } else {
+            self.ledger.give_back(key_id, link)
+        };
+    }
+
+    /// The published result of an operation, if there is one.
+    pub(super) fn result_of(&self, link: &Link) -> Option<&Bytes> {
+        self.operations.get(link).and_then(|op| op.result.as_ref())
+    }
+}

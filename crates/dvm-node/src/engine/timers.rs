@@ -1,0 +1,164 @@
+//! What time alone does: retries, deadlines, expiry. The driver ticks every few tens of
+//! milliseconds.
+
+use dvm_core::bytes::B32;
+use dvm_core::ids::NodeId;
+use dvm_core::link::Link;
+use dvm_core::reason::ReasonCode;
+use dvm_core::trace::TraceEvent;
+
+use super::drive::EARLY_TTL_MS;
+use super::operation::State;
+use super::Engine;
+
+/// Tries of one intent before the coordinator stops by itself; a client may ask again.
+pub const ATTEMPTS_MAX: u32 = 32;
+
+impl Engine {
+    pub(super) fn on_tick(&mut self) {
+        let now = self.now_ms;
+        self.early.retain(|(at, _)| now < at + EARLY_TTL_MS);
+        let live: Vec<Link> =
+            self.operations.iter().filter(|(_, op)| !op.state.is_final()).map(|(l, _)| *l).collect();
+        for link in live {
+            self.tick_operation(&link);
+        }
+        self.tick_ordering();
+        self.tick_collections();
+        self.expire_waiters();
+    }
+
+    fn tick_operation(&mut self, link: &Link) {
+        let now = self.now_ms;
+        let Some(op) = self.operations.get(link) else { return };
+        let runs: Vec<B32> = op.act_run.into_iter().chain(op.publish_run).collect();
+        let (state, coordinator) = (op.state, op.coordinator);
+        if now > op.intent.expires_ms && !matches!(state, State::Running | State::Executed | State::Opening) {
+            self.set_state(link, State::Expired, vec![ReasonCode::Expired]);
+            return self.wake(link);
+        }
+        for run in runs {
+            self.tick_run(&run);
+        }
+        let gathers = matches!(state, State::Admitted | State::Proposed | State::Aborted)
+            || state == State::PendingRemote && self.operations.get(link).is_some_and(|op| op.act_run.is_none());
+        if coordinator && gathers {
+            self.tick_gathering(link);
+        }
+        if coordinator && state == State::Executed {
+            self.tick_publication(link);
+        }
+    }
+
+    /// Too few openings yet: ask again; past the deadline say who is missing.
+    fn tick_gathering(&mut self, link: &Link) {
+        let (now, timing) = (self.now_ms, self.timing);
+        let Some(gathering) = self.gathering.get_mut(link) else { return };
+        if now < gathering.asked_ms + timing.consider_retry_ms || gathering.opening {
+            return;
+        }
+        gathering.asked_ms = now;
+        let overdue = now >= gathering.since_ms + timing.consider_deadline_ms;
+        let opened: Vec<NodeId> =
+            gathering.answers.iter().filter(|(_, a)| a.open.is_some()).map(|(n, _)| n.clone()).collect();
+        let Some(op) = self.operations.get(link) else { return };
+        let (holders, _) = self.holders(&op.intent.act);
+        let missing: Vec<NodeId> = holders.into_iter().filter(|n| *n != self.me && !opened.contains(n)).collect();
+        if overdue {
+            let answered = self.refusals(link);
+            let codes = if answered.is_empty() { vec![ReasonCode::RemoteTimeout] } else { answered };
+            if let Some(op) = self.operations.get_mut(link) {
+                op.missing = missing;
+            }
+            self.set_state(link, State::PendingRemote, codes);
+            self.wake(link);
+        }
+        // Openings are good for seconds only, so a later try starts from this node's own.
+        self.renew_attempt(link);
+    }
+
+    fn refusals(&self, link: &Link) -> Vec<ReasonCode> {
+        let answers = self.gathering.get(link).map(|g| g.answers.values());
+        let mut codes: Vec<ReasonCode> = answers.into_iter().flatten().filter_map(|a| a.code).collect();
+        codes.sort();
+        codes.dedup();
+        codes
+    }
+
+    fn renew_attempt(&mut self, link: &Link) {
+        let since = self.gathering.get(link).map(|g| g.since_ms);
+        let Some(op) = self.operations.get(link) else { return };
+        if op.attempt >= ATTEMPTS_MAX && op.state != State::PendingRemote {
+            return;
+        }
+        let pending = (op.state == State::PendingRemote).then(|| (op.codes.clone(), op.missing.clone()));
+        self.begin_attempt(link);
+        if let (Some(gathering), Some(since)) = (self.gathering.get_mut(link), since) {
+            gathering.since_ms = since;
+            gathering.excluded.clear();
+        }
+        if let Some((codes, missing)) = pending {
+            if let Some(op) = self.operations.get_mut(link)
+                && op.state == State::Admitted
+            {
+                op.missing = missing;
+            }
+            let admitted = self.operations.get(link).is_some_and(|op| op.state == State::Admitted);
+            if admitted {
+                self.set_state(link, State::PendingRemote, codes);
+            }
+        }
+    }
+
+    /// After a run stopped: a new try at once, with whoever let it down left out.
+    pub(super) fn retry(&mut self, link: &Link) {
+        let Some(op) = self.operations.get(link) else { return };
+        if !op.coordinator || op.attempt >= ATTEMPTS_MAX || self.now_ms > op.intent.expires_ms {
+            return;
+        }
+        let since = self.gathering.get(link).map(|g| g.since_ms);
+        self.begin_attempt(link);
+        if let (Some(gathering), Some(since)) = (self.gathering.get_mut(link), since) {
+            gathering.since_ms = since;
+        }
+    }
+
+    /// A held result whose co-signer is gone before anyone opened: sign anew with the others.
+    fn tick_publication(&mut self, link: &Link) {
+        let now = self.now_ms;
+        let Some(op) = self.operations.get(link) else { return };
+        let Some(run_id) = op.publish_run else { return };
+        let Some(run) = self.runs.get(&run_id) else { return };
+        let missing = run.vm.frontier(&run.ctx).missing_peers;
+        let down = missing.iter().any(|n| self.peers.get(n).is_none_or(|p| !p.up));
+        let granted = run.sent.contains_key(&1);
+        let patience = now >= run.level_since_ms + self.timing.publish_retry_ms;
+        if !(granted && down && patience && run.vm.level() == 1) {
+            return;
+        }
+        let (holders, needed) = self.holders(&op.intent.act);
+        let up = holders.iter().filter(|n| **n == self.me || self.peers.get(n).is_some_and(|p| p.up)).count();
+        if up < needed {
+            return;
+        }
+        self.feed(&run_id, TraceEvent::Cancel(ReasonCode::RemoteTimeout));
+        if let Some(op) = self.operations.get_mut(link) {
+            op.act_run = None;
+            op.publish_run = None;
+            op.result_ref = None;
+        }
+        self.retry(link);
+    }
+
+    /// A run waits for these peers past its soft deadline.
+    pub(super) fn waiting_for(&mut self, link: &Link, missing: Vec<NodeId>) {
+        let Some(op) = self.operations.get_mut(link) else { return };
+        op.missing = missing;
+        if op.state == State::Running {
+            self.set_state(link, State::PendingRemote, vec![ReasonCode::RemoteTimeout]);
+        } else {
+            self.set_codes(link, vec![ReasonCode::RemoteTimeout]);
+        }
+        self.wake(link);
+    }
+}

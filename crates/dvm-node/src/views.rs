@@ -1,0 +1,177 @@
+//! What the HTTP API shows: plain JSON shapes, documented in OpenAPI. Times in milliseconds since
+//! the epoch, byte strings in lower-case hex, links as CIDs.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// State of one operation, from intent to release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExecutionView {
+    /// CID of the intent: the operation's stable name.
+    pub intent: String,
+    /// The current act run, once t signers are bound.
+    pub execution_id: Option<String>,
+    /// The publication run, once the result is held.
+    pub publication_id: Option<String>,
+    /// `Proposed`, `AwaitingApproval`, `Admitted`, `Running`, `PendingRemote`, `Executed`, `Opening`,
+    /// `Published`, `Denied`, `Discarded`, `Aborted`, `Poisoned` or `Expired`.
+    pub state: String,
+    /// Reason codes that apply now.
+    pub codes: Vec<String>,
+    /// Peers it waits for.
+    pub missing: Vec<String>,
+    /// The act's class, such as `sign.message`.
+    pub act: String,
+    /// The key.
+    pub key_id: String,
+    /// Its epoch.
+    pub key_epoch: u32,
+    /// The text that approvers are shown.
+    pub display: String,
+    /// Its hash, which approvals bind.
+    pub display_hash: String,
+    /// Who asked.
+    pub requester: String,
+    /// The policy root in force here.
+    pub policy_root: String,
+    /// The coordinator's count of tries.
+    pub attempt: u32,
+    /// The signers of the current act run.
+    pub signers: Vec<String>,
+    /// The held result's public name, which release approvals bind.
+    pub result_ref: Option<String>,
+    /// The signature, once published.
+    pub signature_hex: Option<String>,
+    /// CIDs of this node's receipts on it, in chain order.
+    pub receipts: Vec<String>,
+    /// CID of this node's TraceRoot per run.
+    pub trace_roots: BTreeMap<String, String>,
+    /// Approvals counted so far: `person purpose`.
+    pub approvals: Vec<String>,
+    /// Whether it went on after a crash.
+    pub recovered: bool,
+    /// Longest chain of durable writes behind its latest state: a diagnostic.
+    pub serial_commits: u32,
+}
+
+/// A key as governance sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeyView {
+    /// Its name.
+    pub key_id: String,
+    /// `Generated`, `Pre-activation`, `Authorized`, `Active`, `Suspended`, …
+    pub state: String,
+    /// Its epoch.
+    pub key_epoch: u32,
+    /// The protocol family.
+    pub backend: String,
+    /// Shares needed.
+    pub threshold: u16,
+    /// Holders.
+    pub roster: Vec<String>,
+    /// The public key, hex.
+    pub public_key_hex: String,
+    /// The public key as PEM, where the format exists.
+    pub public_key_pem: Option<String>,
+    /// CID of its KeyReady.
+    pub key_ready_cid: String,
+}
+
+/// One member as this node sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MemberView {
+    /// Its name.
+    pub node: String,
+    /// `self`, `up` or `down`.
+    pub link: String,
+    /// Highest boot generation seen of its kernel.
+    pub boot_generation: Option<u64>,
+}
+
+/// The cluster as this node sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StatusView {
+    /// This node.
+    pub node: String,
+    /// CID of the genesis manifest.
+    pub cluster: String,
+    /// Certified events.
+    pub log_size: u64,
+    /// RFC 6962 root over them.
+    pub log_root: String,
+    /// The policy root in force.
+    pub policy_root: String,
+    /// Process ids: the node's own and its kernel's.
+    pub pid: u32,
+    /// The kernel's process id.
+    pub kernel_pid: Option<u32>,
+    /// Members.
+    pub members: Vec<MemberView>,
+    /// Serial and total commit counters of this node's journal.
+    pub journal_commits: u64,
+}
+
+/// A request to perform an act.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubmitRequest {
+    /// Names this request for ever; sending it again gives the same operation.
+    pub idempotency_key: String,
+    /// What to do.
+    pub act: ActRequest,
+    /// When the intent expires; one hour from now if absent.
+    #[serde(default)]
+    pub expires_ms: Option<u64>,
+    /// Wait so long for `wait_for` before answering; 0 answers at once.
+    #[serde(default)]
+    pub wait_ms: u64,
+    /// `published` (the default) or `executed`.
+    #[serde(default)]
+    pub wait_for: Option<String>,
+}
+
+/// The act of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", deny_unknown_fields)]
+pub enum ActRequest {
+    /// Make a key.
+    #[serde(rename = "key.generate")]
+    KeyGenerate {
+        /// Its new name.
+        key_id: String,
+        /// `frost-ed25519` or `frost-secp256k1-tr`.
+        backend: String,
+        /// Shares needed to sign.
+        threshold: u16,
+        /// Holders; every node if absent.
+        #[serde(default)]
+        roster: Option<Vec<String>>,
+    },
+    /// Sign a message or file.
+    #[serde(rename = "sign.message")]
+    SignMessage {
+        /// The key.
+        key_id: String,
+        /// The content, base64.
+        message_base64: String,
+    },
+    /// Sign a raw digest.
+    #[serde(rename = "sign.digest")]
+    SignDigest {
+        /// The key.
+        key_id: String,
+        /// 32 bytes, hex.
+        digest_hex: String,
+    },
+}
+
+/// An error, on every route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ErrorView {
+    /// The reason code.
+    pub code: String,
+    /// What happened and what to do, for people.
+    pub message: String,
+}
