@@ -111,23 +111,21 @@ fn challenge_of(nonce: Var) -> Var {
     Var { site: nonce.site, out: 1 }
 }
 
-struct Builder {
-    score: Score,
+/// A score being written, declared as it grows.
+pub(crate) struct Builder {
+    pub(crate) score: Score,
 }
 
 impl Builder {
-    fn new(workflow: Workflow, parties: u16, threshold: u16) -> Self {
+    pub(crate) fn new(workflow: Workflow, parties: u16, threshold: u16) -> Self {
         Self { score: Score { workflow, parties, threshold, sites: Vec::new() } }
     }
 
     /// Adds a site and names its first result.
-    fn push(&mut self, op: SiteOp) -> Result<Var, CheckError> {
+    pub(crate) fn push(&mut self, op: SiteOp) -> Result<Var, CheckError> {
         let site = self.score.sites.len().try_into().unwrap_or(u16::MAX);
         let gives = check::results(&self.score, &op).map_err(|rule| CheckError { site, rule })?;
         self.score.sites.push(Site { op, gives });
         Ok(Var { site, out: 0 })
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -146,7 +146,7 @@ pub fn l1(score: &Score) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "  {bound:<52} {:<8} {gives}", view.effect);
     }
-    out
+    trimmed(&out)
 }
 
 /// L0: the micro-ops of each site, without levels.
@@ -199,8 +199,12 @@ pub fn plan(plan: &Plan) -> String {
             );
         }
     }
-    // Columns of lines without inputs end in blanks.
-    out.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    trimmed(&out)
+}
+
+/// Lines whose last column is empty end in blanks.
+fn trimmed(text: &str) -> String {
+    text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 fn bracket(names: &[&str]) -> String {

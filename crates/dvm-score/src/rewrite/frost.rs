@@ -23,10 +23,10 @@ const WORKFLOWS: &[(Workflow, &[Rule])] = &[
 
 /// A sha2-256 digest.
 const DIGEST: Len = Len::fixed(32);
-/// Two compressed points (at most 66 bytes) with the suite's header.
-const COMMITMENT: Len = Len::fixed(96);
-/// One sealed scalar: HPKE's key and tag (48 bytes), the scalar, the suite's header.
-const SEALED_SCALAR: Len = Len::fixed(128);
+/// Two compressed points (at most 66 bytes) with the suite's and the codec's headers.
+const COMMITMENT: Len = Len::fixed(128);
+/// One sealed scalar: HPKE's key and tag (48 bytes), the scalar, the suite's and the codec's headers.
+const SEALED_SCALAR: Len = Len::fixed(256);
 /// A sealed round-1 package: t points of at most 33 bytes with their lengths, a proof of knowledge,
 /// headers, HPKE's key and tag.
 const SEALED_PACKAGE: Len = Len { base: 256, per_threshold: 40, per_party: 0 };

@@ -10,8 +10,8 @@ use crate::op::{Effect, MicroOp, PhaseKind};
 
 /// A signed PublicationReceipt: 32 approval links of 40 bytes, ids of 64, and fixed fields.
 const RECEIPT: Len = Len::fixed(8 << 10);
-/// A signature share: a scalar with the suite's header.
-const SHARE: Len = Len::fixed(64);
+/// A signature share: a scalar with the suite's and the codec's headers.
+const SHARE: Len = Len::fixed(128);
 /// A signed KeyReady: ids of 64 bytes and a verifying share of at most 72 for each party.
 const KEY_READY: Len = Len { base: 2 << 10, per_threshold: 0, per_party: 256 };
 /// A sha2-256 digest.
