@@ -7,7 +7,7 @@
 //! Always true: nothing here names a protocol, a curve or a round; Schnorr and ECDSA are two scores
 //! over the same sites.
 //!
-//! Not here: whether a score is sound ([`crate::check`]).
+//! Not here: whether a score is sound ([`crate::check()`]).
 
 use dvm_core::B32;
 use dvm_core::codec::{self, Artifact};

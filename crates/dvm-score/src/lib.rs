@@ -2,7 +2,7 @@
 //!
 //! Source: the design's "The DVM: scores, plans, the interpreter".
 //!
-//! One entry for node, kernel and verifier: [`compile`]. It lowers the act to a [`Score`], checks it
+//! One entry for node, kernel and verifier: [`compile()`]. It lowers the act to a [`Score`], checks it
 //! ([`CheckedScore`]), rewrites it by the backend's table of rules, and lays the micro-ops out in
 //! levels ([`Plan`]).
 //!
