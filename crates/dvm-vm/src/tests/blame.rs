@@ -143,6 +143,29 @@ fn an_odd_view_asks_for_headers_and_opens_nothing() {
 }
 
 #[test]
+fn an_own_frame_does_not_go_out_once_an_odd_view_is_known() {
+    for odd in [false, true] {
+        let mut peer = in_level_one(3, 0);
+        peer.take(level_one_of(3, 1, 0, 0)).unwrap();
+        let calls = peer.take(level_one_of(3, 2, 0, 0)).unwrap().calls;
+        let mut sender = in_level_one(3, 1);
+        sender.take(level_one_of(3, 0, 1, 0)).unwrap();
+        let theirs = sender.take(level_one_of(3, 2, 1, 0)).unwrap().calls;
+        let view = peer.state.view(1).unwrap();
+        let told = if odd { B32([7; 32]) } else { view };
+        let frame = perform(&sender.ctx, 2, &theirs, told, 0).for_others.remove(&node(0));
+        let taken = peer.take(TraceEvent::Frame(frame.unwrap())).unwrap();
+        assert_eq!(taken.want_headers.is_some(), odd);
+        let done = perform(&peer.ctx, 2, &calls, view, 0);
+        for result in done.results {
+            peer.take(TraceEvent::Result(result)).unwrap();
+        }
+        let taken = peer.take(TraceEvent::Frame(done.own)).unwrap();
+        assert_eq!(taken.emit, if odd { None } else { Some(2) });
+    }
+}
+
+#[test]
 fn an_unexplained_view_blames_its_sender_once_it_has_answered_in_full() {
     let (mut peer, _) = with_odd_view();
     let odd = peer.holds(2);
