@@ -143,7 +143,7 @@ fn an_odd_view_asks_for_headers_and_opens_nothing() {
 }
 
 #[test]
-fn an_own_frame_does_not_go_out_once_an_odd_view_is_known() {
+fn once_an_odd_view_is_known_no_own_frame_goes_out_and_nothing_is_confirmed() {
     for odd in [false, true] {
         let mut peer = in_level_one(3, 0);
         peer.take(level_one_of(3, 1, 0, 0)).unwrap();
@@ -162,6 +162,15 @@ fn an_own_frame_does_not_go_out_once_an_odd_view_is_known() {
         }
         let taken = peer.take(TraceEvent::Frame(done.own)).unwrap();
         assert_eq!(taken.emit, if odd { None } else { Some(2) });
+        // With every frame of the level in, a view that one of them denies is not confirmed.
+        let mut third = in_level_one(3, 2);
+        third.take(level_one_of(3, 0, 2, 0)).unwrap();
+        let theirs = third.take(level_one_of(3, 1, 2, 0)).unwrap().calls;
+        let frame = perform(&third.ctx, 2, &theirs, view, 0).for_others.remove(&node(0));
+        let taken = peer.take(TraceEvent::Frame(frame.unwrap())).unwrap();
+        assert_eq!(taken.frontier.confirmed_level, u16::from(!odd));
+        assert_eq!(taken.opens, if odd { None } else { Some(3) });
+        assert_eq!(peer.state.view(2).is_some(), !odd);
     }
 }
 
