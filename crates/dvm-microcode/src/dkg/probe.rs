@@ -47,6 +47,17 @@ pub fn agree<C: FrostSuite>(
     Ok(Agreed { key })
 }
 
+impl<C: FrostSuite> Unconfirmed<C> {
+    /// A prober's nonces and commitments, drawn while the transcripts are still on their way: nonces do not depend on
+    /// the agreement, and their use in [`probe_partial`] does.
+    pub fn probe_commit(
+        &self,
+        rng: &mut (impl RngCore + CryptoRng),
+    ) -> Result<(Nonces<C>, Vec<u8>), Fault> {
+        sign::nonce_commit(&self.key, rng)
+    }
+}
+
 /// A prober's nonces and commitments. Only the t probing nodes run this.
 pub fn probe_commit<C: FrostSuite>(
     agreed: &Agreed<C>,

@@ -1,0 +1,148 @@
+//! A held result as the vault keeps it, from Held to Published.
+//!
+//! Always true: the record itself has no secret; the share is a record of its own and is read only to open it. What
+//! was said in a publication is kept as it was sent, and is said again in the same bytes.
+
+use dvm_core::authority::KeyReady;
+use dvm_core::call::LevelReply;
+use dvm_core::codec::Artifact;
+use dvm_core::intent::{Backend, CanonicalIntent};
+use dvm_core::receipt::{PublicationReceipt, ResultFacts};
+use dvm_core::run::{Boot, RunHeader};
+use dvm_core::{Bytes, Link, NodeId, Signed, limits};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::course::Course;
+use crate::phase::Phase;
+use crate::stop::Stop;
+use crate::store::{self, Draft, Kind};
+use crate::vault::Vault;
+
+/// How far it is through the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Gate {
+    Held,
+    Granted,
+    Opening,
+    Published,
+}
+
+impl Gate {
+    pub(crate) fn phase(self) -> Phase {
+        match self {
+            Self::Held => Phase::Held,
+            Self::Granted => Phase::Granted,
+            Self::Opening => Phase::Opening,
+            Self::Published => Phase::Closed,
+        }
+    }
+}
+
+/// One signer's nonce commitments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Commitment {
+    pub(crate) node: NodeId,
+    pub(crate) bytes: Bytes,
+}
+
+/// What is held, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) enum Holding {
+    /// A signature share under this key.
+    Signature { ready: KeyReady, commitments: Vec<Commitment> },
+    /// A key share; the facts become public with the publication.
+    Key { ready: KeyReady },
+}
+
+/// A publication under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Publication {
+    pub(crate) header: RunHeader,
+    pub(crate) course: Course,
+    pub(crate) grant: Option<Signed<PublicationReceipt>>,
+    /// The replies of the levels performed, in order: repeated, never recomputed.
+    pub(crate) replies: Vec<LevelReply>,
+}
+
+/// A held result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HeldRecord {
+    pub(crate) intent: CanonicalIntent,
+    /// The act run's header.
+    pub(crate) header: RunHeader,
+    pub(crate) course: Course,
+    pub(crate) backend: Backend,
+    pub(crate) facts: ResultFacts,
+    /// This kernel's PermitReceipt.
+    pub(crate) permit: Link,
+    /// The boots that took part in the act run.
+    pub(crate) boots: Vec<(NodeId, Boot)>,
+    pub(crate) holding: Holding,
+    pub(crate) held_at_ms: u64,
+    pub(crate) gate: Gate,
+    /// Whether a failed opening of it was counted.
+    pub(crate) failed: bool,
+    pub(crate) publication: Option<Publication>,
+}
+
+impl Artifact for HeldRecord {
+    const SCHEMA: &'static str = "dvm/kernel-held/1";
+    const BYTES_MAX: usize = limits::CALL_BYTES_MAX;
+}
+
+impl HeldRecord {
+    pub(crate) fn ready(&self) -> &KeyReady {
+        match &self.holding {
+            Holding::Signature { ready, .. } | Holding::Key { ready } => ready,
+        }
+    }
+
+    fn id(&self) -> &[u8] {
+        &self.facts.execution_id.0
+    }
+
+    pub(crate) fn save(&self, draft: &mut Draft) {
+        draft.put(Kind::Held, self.id(), self);
+    }
+
+    pub(crate) fn save_share(&self, draft: &mut Draft, share: Zeroizing<Vec<u8>>) {
+        draft.put_secret(Kind::HeldShare, self.id(), share);
+    }
+
+    pub(crate) fn save_message(&self, draft: &mut Draft, message: &[u8]) {
+        draft.put_secret(Kind::HeldMessage, self.id(), Zeroizing::new(message.to_vec()));
+    }
+
+    pub(crate) fn share(&self, vault: &mut Vault) -> Result<Zeroizing<Vec<u8>>, Stop> {
+        let share = store::read(vault, Kind::HeldShare, self.id())?;
+        share.ok_or_else(|| Stop::internal("the held share is missing"))
+    }
+
+    pub(crate) fn message(&self, vault: &mut Vault) -> Result<Zeroizing<Vec<u8>>, Stop> {
+        let message = store::read(vault, Kind::HeldMessage, self.id())?;
+        message.ok_or_else(|| Stop::internal("the held message is missing"))
+    }
+
+    /// Forgets the secret and what it is over; the record itself stays.
+    pub(crate) fn wipe(&self, draft: &mut Draft) {
+        draft.delete(Kind::HeldShare, self.id());
+        draft.delete(Kind::HeldMessage, self.id());
+    }
+
+    /// Forgets everything.
+    pub(crate) fn destroy(&self, draft: &mut Draft) {
+        self.wipe(draft);
+        draft.delete(Kind::Held, self.id());
+    }
+}
+
+/// Where a published key's share is kept: by the key's name and the link of its facts, so that the share that signs is
+/// the one that governance activated.
+pub(crate) fn key_share_id(key_id: &dvm_core::KeyId, ready: &Link) -> Vec<u8> {
+    [key_id.as_str().as_bytes(), b"/", &ready.digest().0].concat()
+}

@@ -1,0 +1,114 @@
+//! Empty → Admitted: the kernel judges an intent by itself and gives a fresh opening.
+//!
+//! Source: the design's kernel page, points 1 to 3.
+//! Always true: an opening was given only for an act that this kernel parsed, under a head that it pinned, with its own
+//! node's admission at that head, above the floor, and counted. A later opening destroys what an earlier one held.
+
+use dvm_core::admission::{AdmissionReceipt, Approval, Purpose, Verdict};
+use dvm_core::call::KernelReply;
+use dvm_core::intent::CanonicalIntent;
+use dvm_core::run::Open;
+use dvm_core::{Bytes, Link, ReasonCode, Signed};
+use dvm_governance::{ApprovalContext, authority_for, check_floor_admit, fenced};
+
+use crate::authority::{Pinned, intent_link};
+use crate::ledger::{self, IntentMark, Usage};
+use crate::phase::{Phase, Verb};
+use crate::run::{Admitted, Run, Stage};
+use crate::stop::{Stop, ensure};
+use crate::{Answer, Kernel};
+
+/// What comes with `Open`.
+pub(crate) struct Request {
+    pub(crate) intent: CanonicalIntent,
+    pub(crate) content: Option<Bytes>,
+    pub(crate) admission: Signed<AdmissionReceipt>,
+    pub(crate) approvals: Vec<Signed<Approval>>,
+}
+
+/// Refuses a judgement that is not this node's own, on this intent, for this purpose, at this head. Whether it says
+/// yes is the caller's question.
+pub(crate) fn check_judgement(
+    pinned: &Pinned,
+    judgement: &Signed<AdmissionReceipt>,
+    intent: &CanonicalIntent,
+    purpose: &Purpose,
+) -> Result<(), Stop> {
+    let bad = ReasonCode::BindingMismatch;
+    let said = judgement
+        .verify(pinned.own()?.policy_key)
+        .map_err(|_| Stop::refused(bad, "the judgement is not signed by this node's policy key"))?;
+    let about = said.cluster == pinned.cluster()
+        && said.node == pinned.node
+        && said.intent == intent_link(intent)
+        && said.key_id == *intent.act.key_id()
+        && said.key_epoch == intent.act.key_epoch();
+    ensure(about, bad, "the judgement is about something else")?;
+    ensure(said.purpose == *purpose, bad, "the judgement has another purpose")?;
+    let fresh = said.head == pinned.state.head() && said.policy_root == pinned.state.policy_root();
+    ensure(fresh, ReasonCode::StaleEpoch, "the judgement was made at another head")
+}
+
+impl Kernel {
+    pub(crate) fn open(&mut self, request: Request, now_ms: u64) -> Answer {
+        let Request { intent, content, admission, approvals } = request;
+        let link = intent_link(&intent);
+        let phase = self.runs.get(&link).map_or(Phase::Empty, Run::phase);
+        phase.allows(Verb::Open)?;
+
+        let pinned = self.pinned.as_ref().ok_or_else(|| Stop::refused(ReasonCode::GuardRefused, "no cluster is pinned"))?;
+        let state = &pinned.state;
+        let authority = authority_for(state, &intent, now_ms)
+            .map_err(|code| Stop::refused(code, "no authority for this intent"))?;
+        let act = dvm_act::parse(&intent, content.as_ref().map(|c| c.0.as_slice()))
+            .map_err(|error| Stop::refused(error.code(), "the act does not parse"))?;
+        check_judgement(pinned, &admission, &intent, &Purpose::Admit)?;
+        ensure(admission.body.verdict == Verdict::Allow, ReasonCode::PolicyDenied, "the node did not admit it")?;
+        let context = ApprovalContext::of(state, &intent, &Purpose::Admit, now_ms);
+        check_floor_admit(authority.floor(), act.class(), state.sets(), &approvals, &context)
+            .map_err(|code| Stop::refused(code, "the key's floor"))?;
+        let holds = ledger::holders(&intent, &authority).contains(&pinned.node);
+        ensure(holds, ReasonCode::NotFound, "this node is no holder of the key")?;
+        let fence = fenced(state, &pinned.node, self.boot.generation);
+        ensure(!fence, ReasonCode::SplitBrainFenced, "this boot is fenced")?;
+        ledger::refuse_tombstoned(&mut self.vault, &link)?;
+        let mut mark = IntentMark::load(&mut self.vault, &link)?;
+        ensure(!mark.opened_result, ReasonCode::ReplayOrConflict, "this intent's result may be out already")?;
+        let mut usage = Usage::load(&mut self.vault, &intent.act)?;
+        usage.has_room(&authority, now_ms)?;
+        phase.may(Verb::Open, Phase::Admitted)?;
+
+        let (cluster, node, head) = (pinned.cluster(), pinned.node.clone(), state.head());
+        mark.openings = mark.openings.saturating_add(1);
+        usage.opened(now_ms);
+        let mut draft = self.draft();
+        let open = Open {
+            cluster,
+            node,
+            boot: self.boot,
+            vault_seq: draft.next_seq(),
+            head,
+            intent: link,
+            admission: admission.link(),
+            opening: mark.openings,
+            nonce: self.draw(),
+            time_ms: now_ms,
+        };
+        let open = Signed::new(open, self.identity.signer());
+        mark.save(&mut draft, &link);
+        usage.save(&mut draft, &intent.act);
+        if let Some(Run { stage: Stage::Held(held), .. }) = self.runs.get(&link) {
+            held.destroy(&mut draft);
+        }
+        self.commit(draft)?;
+        let stage = Stage::Admitted(Box::new(Admitted { act, open: open.clone() }));
+        self.runs.insert(link, Run { intent, stage });
+        Ok(KernelReply::Opened(Box::new(open)))
+    }
+
+    /// The intent of the run with this id.
+    pub(crate) fn find(&self, execution_id: &dvm_core::B32) -> Result<Link, Stop> {
+        let found = self.runs.iter().find(|(_, run)| run.is(execution_id)).map(|(link, _)| *link);
+        found.ok_or_else(|| Stop::refused(ReasonCode::NotFound, "no such run"))
+    }
+}

@@ -1,0 +1,189 @@
+//! L0 micro-ops performed with this node's secrets: which microcode round each step of a plan is.
+//!
+//! Source: the design's protocols page; the rounds are in `dvm-microcode`.
+//! Always true: a state is taken before its round runs and put back only by the round that follows, so no round runs
+//! twice and a failed one leaves nothing to go on with; one-time material lives only in here, in memory.
+//! Not here: permits, frames, sealing, storage. The kernel authenticated every sender before a payload comes here.
+
+use std::collections::BTreeMap;
+
+use dvm_blame::{Fault, Roster, Rule};
+use dvm_core::digest::{self, Domain, Tagged};
+use dvm_core::intent::Backend;
+use dvm_core::{B32, Bytes, NodeId, ReasonCode};
+use dvm_microcode::{Ed25519, FrostSuite, KeyShare, Secp256k1Tr, Secret, Session};
+use dvm_score::MicroOp;
+use rand_core::CryptoRngCore;
+use zeroize::Zeroizing;
+
+mod keygen;
+mod signing;
+
+use keygen::Keygen;
+use signing::Signing;
+
+/// Payloads that reached this kernel, and its own broadcasts, by micro-op and sender. Sealed ones are opened.
+#[derive(Default)]
+pub(crate) struct Inbox(Vec<(MicroOp, NodeId, Zeroizing<Vec<u8>>)>);
+
+impl Inbox {
+    pub(crate) fn put(&mut self, op: MicroOp, from: NodeId, bytes: Zeroizing<Vec<u8>>) {
+        self.0.push((op, from, bytes));
+    }
+
+    fn of(&self, op: MicroOp) -> impl Iterator<Item = (String, &Zeroizing<Vec<u8>>)> {
+        let of_op = self.0.iter().filter(move |(o, _, _)| *o == op);
+        of_op.map(|(_, from, bytes)| (from.as_str().to_owned(), bytes))
+    }
+
+    /// Public payloads of an op.
+    fn public(&self, op: MicroOp) -> BTreeMap<String, Vec<u8>> {
+        self.of(op).map(|(from, bytes)| (from, bytes.to_vec())).collect()
+    }
+
+    /// Payloads of an op that are digests.
+    fn digests(&self, op: MicroOp) -> Result<BTreeMap<String, [u8; 32]>, Fault> {
+        let digest = |(from, bytes): (String, &Zeroizing<Vec<u8>>)| {
+            let digest = bytes.as_slice().try_into().map_err(|_| Rule::UnexpectedMessage)?;
+            Ok((from, digest))
+        };
+        self.of(op).map(digest).collect()
+    }
+
+    /// Secret payloads of an op.
+    fn secret(&self, op: MicroOp) -> BTreeMap<String, Secret<Vec<u8>>> {
+        self.of(op).map(|(from, bytes)| (from, Secret::new(bytes.to_vec()))).collect()
+    }
+}
+
+/// What a step says and shows. Private payloads are not sealed yet.
+#[derive(Default)]
+pub(crate) struct Said {
+    pub(crate) broadcast: Option<Vec<u8>>,
+    pub(crate) private: BTreeMap<String, Secret<Vec<u8>>>,
+    pub(crate) public: Option<Bytes>,
+}
+
+/// A finished result, before it is sealed into the vault.
+pub(crate) enum Made {
+    /// A key share with the public half of its key.
+    Key { share: Secret<Vec<u8>>, public_key: [u8; 32], package: Vec<u8>, transcript: B32 },
+    /// A signature share with all signers' commitments.
+    Signature { share: Secret<Vec<u8>>, commitments: BTreeMap<String, Vec<u8>>, nonce: [u8; 32], digest: B32 },
+}
+
+/// The secret side of one act run.
+pub(crate) enum Performance {
+    /// Over Ed25519.
+    Ed25519(Play<Ed25519>),
+    /// Over secp256k1 with BIP-340 signatures.
+    Secp256k1Tr(Play<Secp256k1Tr>),
+}
+
+/// The run of one suite.
+pub(crate) enum Play<C: FrostSuite> {
+    /// Makes a key.
+    Keygen(Box<Keygen<C>>),
+    /// Makes a signature share.
+    Signing(Box<Signing<C>>),
+}
+
+/// Names the terms of a key generation.
+pub(crate) struct KeygenTerms<'a> {
+    pub(crate) execution_id: B32,
+    pub(crate) roster: &'a [NodeId],
+    pub(crate) threshold: u16,
+    pub(crate) me: &'a NodeId,
+}
+
+impl Performance {
+    /// A key generation that has done nothing yet.
+    pub(crate) fn keygen(backend: Backend, terms: &KeygenTerms<'_>) -> Result<Self, Fault> {
+        Ok(match backend {
+            Backend::FrostEd25519 => Self::Ed25519(Play::keygen(terms)?),
+            Backend::FrostSecp256k1Tr => Self::Secp256k1Tr(Play::keygen(terms)?),
+        })
+    }
+
+    /// A signature that has done nothing yet, by the sealed share of this key.
+    pub(crate) fn signing(backend: Backend, share: &[u8], message: Vec<u8>) -> Result<Self, Fault> {
+        Ok(match backend {
+            Backend::FrostEd25519 => Self::Ed25519(Play::signing(share, message)?),
+            Backend::FrostSecp256k1Tr => Self::Secp256k1Tr(Play::signing(share, message)?),
+        })
+    }
+
+    /// Performs one step.
+    pub(crate) fn perform(
+        &mut self,
+        op: MicroOp,
+        inbox: &Inbox,
+        rng: &mut dyn CryptoRngCore,
+    ) -> Result<Said, Fault> {
+        match self {
+            Self::Ed25519(play) => play.perform(op, inbox, rng),
+            Self::Secp256k1Tr(play) => play.perform(op, inbox, rng),
+        }
+    }
+
+    /// The result, once the run's last secret step is done.
+    pub(crate) fn made(&mut self) -> Result<Made, Fault> {
+        match self {
+            Self::Ed25519(play) => play.made(),
+            Self::Secp256k1Tr(play) => play.made(),
+        }
+    }
+}
+
+impl<C: FrostSuite> Play<C> {
+    fn keygen(terms: &KeygenTerms<'_>) -> Result<Self, Fault> {
+        let mut sid = Tagged::new(Domain::Session)
+            .part(&terms.execution_id.0)
+            .number(terms.threshold.into())
+            .part(C::SUITE.name().as_bytes());
+        for node in terms.roster {
+            sid = sid.part(node.as_str().as_bytes());
+        }
+        let roster = Roster::new(terms.roster.iter().map(NodeId::as_str))?;
+        let session = Session::new(sid.finish().0, roster, terms.threshold, terms.me.as_str())?;
+        Ok(Self::Keygen(Box::new(Keygen::new(session))))
+    }
+
+    fn signing(share: &[u8], message: Vec<u8>) -> Result<Self, Fault> {
+        Ok(Self::Signing(Box::new(Signing::new(KeyShare::unseal(share)?, message))))
+    }
+
+    fn perform(&mut self, op: MicroOp, inbox: &Inbox, rng: &mut dyn CryptoRngCore) -> Result<Said, Fault> {
+        match self {
+            Self::Keygen(keygen) => keygen.perform(op, inbox, rng),
+            Self::Signing(signing) => signing.perform(op, inbox, rng),
+        }
+    }
+
+    fn made(&mut self) -> Result<Made, Fault> {
+        match self {
+            Self::Keygen(keygen) => keygen.made(),
+            Self::Signing(signing) => signing.made(),
+        }
+    }
+}
+
+/// The public name of what a signature is over.
+pub(crate) fn message_digest(message: &[u8]) -> B32 {
+    digest::sha256(message)
+}
+
+/// The opaque name of a run-local value.
+pub(crate) fn handle(execution_id: &B32, step: u16) -> B32 {
+    Tagged::new(Domain::Handle).part(&execution_id.0).number(step.into()).finish()
+}
+
+/// How a fault is told to peers and receipts: one code whatever check failed, and whom it names.
+pub(crate) fn told(fault: &Fault) -> (ReasonCode, Option<NodeId>) {
+    let culprit = match fault {
+        Fault::Blame { culprits, .. } => culprits.first().and_then(|p| p.node.parse().ok()),
+        Fault::Refused(_) | Fault::Unattributed(_) => None,
+        Fault::Bug(_) => return (ReasonCode::Internal, None),
+    };
+    (ReasonCode::PayloadRejected, culprit)
+}

@@ -1,0 +1,389 @@
+//! Running → Running, and Held at the last level: one level of an act run.
+//!
+//! Source: the design's kernel page, points 4 to 6; the VM page's crash rules.
+//! Always true: frames, views and permits are judged before anything secret moves; all of a level is durable in one
+//! transaction before its reply exists; a level that failed ends the run. A crash anywhere in here loses the run's
+//! one-time material with the process, which costs one attempt and no secret.
+
+use dvm_blame::Fault;
+use dvm_core::authority::KeyReady;
+use dvm_core::call::{KernelReply, LevelReply};
+use dvm_core::codec::{self, Artifact, link_of};
+use dvm_core::digest::{Domain, Tagged};
+use dvm_core::intent::{Act, CanonicalIntent};
+use dvm_core::receipt::{PermitEvent, PermitReceipt, ResultFacts};
+use dvm_core::{B32, Bytes, Link, NodeId, ReasonCode, Signed, limits, merkle};
+use dvm_score::{Effect, MicroOp, PhaseKind, Step};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::course::{Asked, Heard};
+use crate::held::{Commitment, Gate, HeldRecord, Holding};
+use crate::ledger::Usage;
+use crate::level::{self, Output, Place, Request, Word};
+use crate::performance::{self, Made, Said};
+use crate::phase::{Phase, Verb};
+use crate::run::{Run, Running, Stage};
+use crate::seal;
+use crate::stop::{Stop, ensure};
+use crate::store::{Draft, Kind};
+use crate::{Answer, Kernel};
+
+/// Why a level gave no result: a check named or did not name somebody.
+type Failure = (ReasonCode, Option<NodeId>);
+
+/// The permits that one level consumed, as the vault keeps them.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LevelPermits {
+    pub(crate) events: Vec<PermitEvent>,
+}
+
+impl Artifact for LevelPermits {
+    const SCHEMA: &'static str = "dvm/kernel-level-permits/1";
+    const BYTES_MAX: usize = limits::CALL_BYTES_MAX;
+}
+
+/// Writes a level's permits, and one marker for each step that consumes one-time material: a second lock, which the
+/// commit refuses to set twice.
+pub(crate) fn mark_consumed(draft: &mut Draft, steps: &[Step], events: &[PermitEvent]) {
+    let Some(first) = events.first() else { return };
+    let id = |number: u16| [first.context.execution_id.0.as_slice(), &number.to_be_bytes()].concat();
+    let permits = LevelPermits { events: events.to_vec() };
+    draft.insert_new(Kind::Permits, &id(first.context.level), codec::encode(&permits));
+    for step in steps.iter().filter(|s| s.effect == Effect::Consume) {
+        draft.insert_new(Kind::Consumed, &id(step.index), step.index.to_be_bytes().to_vec());
+    }
+}
+
+/// What a finished run holds, not yet durable.
+struct Finished {
+    record: HeldRecord,
+    share: Zeroizing<Vec<u8>>,
+}
+
+impl Kernel {
+    pub(crate) fn step(&mut self, execution_id: B32, request: Request, now_ms: u64) -> Answer {
+        let link = self.find(&execution_id)?;
+        let Some(run) = self.runs.get(&link) else { return Err(Stop::internal("no run")) };
+        run.phase().allows(Verb::Step)?;
+        let Stage::Running(running) = &run.stage else {
+            return Err(Stop::refused(ReasonCode::WrongPhase, "the run does not perform levels"));
+        };
+        ensure(running.course.execution_id == execution_id, ReasonCode::NotFound, "no such run")?;
+        let Request { level, calls, frames } = request;
+        let me = &self.pinned()?.node;
+        let before = level.saturating_sub(1);
+        let heard = running.course.hear(&running.plan, me, &running.peers, (before, frames))?;
+        match running.course.ask(&running.plan, level, &calls, &heard)? {
+            Asked::Again => {
+                Err(Stop::refused(ReasonCode::StepPermitReused, "these permits are consumed"))
+            }
+            Asked::Elsewhere => {
+                // Somebody tries to make consumed material serve twice: nothing of this run may go on.
+                self.end_run(link, ReasonCode::MaterialPoisoned, now_ms)?;
+                Err(Stop::refused(ReasonCode::StepPermitReused, "a consumed permit in another context; the run is poisoned"))
+            }
+            Asked::Next(events) => {
+                // Out of the table while it is worked on: if the commit fails, it and its secrets are gone.
+                let Some(run) = self.runs.remove(&link) else { return Err(Stop::internal("no run")) };
+                let Run { intent, stage: Stage::Running(running) } = run else {
+                    return Err(Stop::internal("the run does not perform levels"));
+                };
+                self.perform_level((intent, running), level, heard, (events, now_ms))
+            }
+        }
+    }
+
+    fn perform_level(
+        &mut self,
+        (intent, mut running): (CanonicalIntent, Box<Running>),
+        level: u16,
+        mut heard: Heard,
+        (events, now_ms): (Vec<PermitEvent>, u64),
+    ) -> Answer {
+        let link = running.header.intent;
+        let steps: Vec<Step> = running.plan.at_level(level).cloned().collect();
+        let mut output = Output::default();
+        let performed = self.receive(&mut running, &mut heard).map_err(|f| (0, f)).and_then(|()| {
+            let mut finished = None;
+            for (at, (step, event)) in steps.iter().zip(&events).enumerate() {
+                let word = self
+                    .perform_step(&mut running, step, (&intent, now_ms), &mut finished)
+                    .map_err(|failure| (at, failure))?;
+                output.say(event, word);
+            }
+            Ok(finished)
+        });
+        let mut draft = self.draft();
+        mark_consumed(&mut draft, &steps, &events);
+        let (mut reply, stage) = match performed {
+            Err((at, (code, blame))) => {
+                if let Some(event) = events.get(at) {
+                    output.fail(event, code, blame);
+                }
+                running.course.advance(heard, &events, B32::default());
+                self.count_failure(&intent, &mut draft)?;
+                let aborted = Some(code);
+                let receipt = self.permit_receipt(&running, &mut draft, (None, aborted, now_ms))?;
+                let reply = LevelReply { results: output.results, receipt: Some(receipt), ..level::empty() };
+                (reply, Stage::Closed)
+            }
+            Ok(finished) => {
+                let recipients = running.recipients();
+                let place = Place {
+                    signer: self.identity.signer(),
+                    boot: self.boot,
+                    from: self.pinned()?.node.clone(),
+                    execution_id: running.course.execution_id,
+                    level,
+                    prev_view: heard.view,
+                    recipients: &recipients,
+                };
+                let (mut reply, own_root) = level::sign(place, output, &mut draft, &mut *self.around.rng);
+                running.course.advance(heard, &events, own_root);
+                let stage = match finished {
+                    None if level < running.plan.levels() => {
+                        reply.next = running.course.mint(&running.plan, running.course.next_level());
+                        Stage::Running(running)
+                    }
+                    None => return Err(Stop::internal("the last level made no result")),
+                    Some(finished) => self.hold(finished, &running, (&mut draft, &mut reply), now_ms)?,
+                };
+                (reply, stage)
+            }
+        };
+        let run = Run { intent, stage };
+        Phase::Running.may(Verb::Step, run.phase())?;
+        self.commit(draft)?;
+        reply.permits = events;
+        self.runs.insert(link, run);
+        Ok(KernelReply::Level(Box::new(reply)))
+    }
+
+    /// Puts the level's payloads where the steps find them; sealed ones are opened here.
+    fn receive(&self, running: &mut Running, heard: &mut Heard) -> Result<(), Failure> {
+        let internal = (ReasonCode::Internal, None);
+        let pinned = self.pinned.as_ref().ok_or_else(|| internal.clone())?;
+        for ((index, from), bytes) in std::mem::take(&mut heard.payloads) {
+            let step = running.plan.steps.get(usize::from(index)).ok_or_else(|| internal.clone())?;
+            let bytes = if step.phase.kind == PhaseKind::P2p {
+                let info = seal_info(running, step, (&from, &pinned.node));
+                let opened = self.identity.sealing().open(&info, &step.index.to_be_bytes(), &bytes);
+                opened.map_err(|_| (ReasonCode::PayloadRejected, Some(from.clone())))?
+            } else {
+                Zeroizing::new(bytes.0)
+            };
+            running.inbox.put(step.op, from, bytes);
+        }
+        Ok(())
+    }
+
+    fn perform_step(
+        &mut self,
+        running: &mut Running,
+        step: &Step,
+        (intent, now_ms): (&CanonicalIntent, u64),
+        finished: &mut Option<Finished>,
+    ) -> Result<Word, Failure> {
+        let told = |fault: Fault| performance::told(&fault);
+        if matches!(step.op, MicroOp::FinalizeSig | MicroOp::FinalizeKey) {
+            let made = running.performance.made().map_err(told)?;
+            let (done, public) = self.finish(running, intent, made, now_ms)?;
+            let result_ref = done.record.facts.result_ref();
+            *finished = Some(done);
+            return Ok(Word { broadcast: Some(Bytes(result_ref.0.to_vec())), public, ..Word::default() });
+        }
+        let rng = &mut *self.around.rng;
+        let said = running.performance.perform(step.op, &running.inbox, rng).map_err(told)?;
+        running.microtrace = traced(running.microtrace, step, &said);
+        let me = self.pinned.as_ref().map(|p| p.node.clone()).ok_or((ReasonCode::Internal, None))?;
+        if let Some(own) = &said.broadcast {
+            running.inbox.put(step.op, me.clone(), Zeroizing::new(own.clone()));
+        }
+        let mut word = Word { broadcast: said.broadcast.map(Bytes), public: said.public, ..Word::default() };
+        for (to, peer) in &running.peers {
+            let Some(plain) = said.private.get(to.as_str()) else { continue };
+            let info = seal_info(running, step, (&me, to));
+            let (key, aad) = (peer.passport.sealing_key.0, step.index.to_be_bytes());
+            let sealed = plain.expose(|plain| seal::seal(&key, &info, &aad, plain, &mut self.around.rng));
+            let sealed = sealed.map_err(|_| (ReasonCode::PayloadRejected, Some(to.clone())))?;
+            word.private.push((to.clone(), Bytes(sealed)));
+        }
+        Ok(word)
+    }
+
+    /// Gives the result its public name and lays out what will be held. The second value is what the build with the
+    /// gate off shows; see Cargo.toml.
+    fn finish(
+        &self,
+        running: &Running,
+        intent: &CanonicalIntent,
+        made: Made,
+        now_ms: u64,
+    ) -> Result<(Finished, Option<Bytes>), Failure> {
+        let internal = (ReasonCode::Internal, None);
+        let execution_id = running.course.execution_id;
+        let (facts, holding, share) = match made {
+            Made::Signature { share, commitments, nonce, digest } => {
+                let (ready, _) = running.signs.as_ref().ok_or_else(|| internal.clone())?;
+                let named = |(node, bytes): (String, Vec<u8>)| {
+                    Some(Commitment { node: node.parse().ok()?, bytes: Bytes(bytes) })
+                };
+                let commitments: Option<Vec<_>> = commitments.into_iter().map(named).collect();
+                let commitments = commitments.ok_or_else(|| internal.clone())?;
+                let facts = ResultFacts { execution_id, digest, public_nonce: Bytes(nonce.to_vec()) };
+                (facts, Holding::Signature { ready: ready.clone(), commitments }, share)
+            }
+            Made::Key { share, public_key, package, transcript } => {
+                let ready = key_ready(intent, running, (&public_key, package, transcript)).ok_or(internal)?;
+                let facts = ResultFacts { execution_id, digest: transcript, public_nonce: Bytes::default() };
+                (facts, Holding::Key { ready }, share)
+            }
+        };
+        let share = Zeroizing::new(share.expose(Vec::clone));
+        let shown = cfg!(feature = "attack-gate-off").then(|| Bytes(share.to_vec()));
+        let record = HeldRecord {
+            intent: intent.clone(),
+            header: running.header.clone(),
+            course: running.course.clone(),
+            backend: running.backend,
+            facts,
+            permit: running.header_link,
+            boots: running.boots(),
+            holding,
+            held_at_ms: now_ms,
+            gate: Gate::Held,
+            failed: false,
+            publication: None,
+        };
+        Ok((Finished { record, share }, shown))
+    }
+
+    /// Writes the held result with its PermitReceipt.
+    fn hold(
+        &self,
+        finished: Finished,
+        running: &Running,
+        (draft, reply): (&mut Draft, &mut LevelReply),
+        now_ms: u64,
+    ) -> Result<Stage, Stop> {
+        let Finished { mut record, share } = finished;
+        let result_ref = record.facts.result_ref();
+        let receipt = self.permit_receipt(running, draft, (Some(result_ref), None, now_ms))?;
+        record.permit = receipt.link();
+        record.course = running.course.clone();
+        record.save(draft);
+        record.save_share(draft, share);
+        if let Some((_, message)) = &running.signs {
+            record.save_message(draft, message);
+        }
+        reply.receipt = Some(receipt);
+        Ok(Stage::Held(Box::new(record)))
+    }
+
+    fn permit_receipt(
+        &self,
+        running: &Running,
+        draft: &mut Draft,
+        (result_ref, aborted, now_ms): (Option<B32>, Option<ReasonCode>, u64),
+    ) -> Result<Signed<PermitReceipt>, Stop> {
+        let pinned = self.pinned()?;
+        let events: Vec<Vec<u8>> = running.course.events.iter().map(Link::to_bytes).collect();
+        let before = running.course.next_level().saturating_sub(2);
+        let receipt = PermitReceipt {
+            cluster: pinned.cluster(),
+            node: pinned.node.clone(),
+            boot: self.boot,
+            vault_seq: draft.next_seq(),
+            execution_id: running.course.execution_id,
+            header: running.header_link,
+            intent: running.header.intent,
+            admission: running.admission,
+            permit_handle: running.course.handle,
+            permits_root: merkle::root(&events),
+            permits: u32::try_from(events.len()).unwrap_or(u32::MAX),
+            microtrace_root: running.microtrace,
+            view: running.course.view(before).unwrap_or_default(),
+            result_ref,
+            aborted,
+            time_ms: now_ms,
+        };
+        Ok(Signed::new(receipt, self.identity.signer()))
+    }
+
+    /// Counts a failed check of an intent's key, with the draft that ends the run.
+    pub(crate) fn count_failure(&mut self, intent: &CanonicalIntent, draft: &mut Draft) -> Result<(), Stop> {
+        let log_size = self.pinned()?.state.head().size;
+        let mut usage = Usage::load(&mut self.vault, &intent.act)?;
+        usage.failed(log_size);
+        usage.save(draft, &intent.act);
+        Ok(())
+    }
+
+    /// Ends a running act with its receipt.
+    pub(crate) fn end_run(
+        &mut self,
+        link: Link,
+        code: ReasonCode,
+        now_ms: u64,
+    ) -> Result<Option<Signed<PermitReceipt>>, Stop> {
+        let mut draft = self.draft();
+        let receipt = match self.runs.get(&link).map(|r| &r.stage) {
+            Some(Stage::Running(running)) => {
+                Some(self.permit_receipt(running, &mut draft, (None, Some(code), now_ms))?)
+            }
+            _ => None,
+        };
+        self.commit(draft)?;
+        if let Some(run) = self.runs.get_mut(&link) {
+            run.stage = Stage::Closed;
+        }
+        Ok(receipt)
+    }
+}
+
+/// HPKE info of one sealed payload: everything that it is for.
+fn seal_info(running: &Running, step: &Step, (from, to): (&NodeId, &NodeId)) -> [u8; 32] {
+    let header = &running.header;
+    let tagged = Tagged::new(Domain::Seal)
+        .part(&header.cluster.to_bytes())
+        .number(header.key_epoch.into())
+        .part(&running.course.execution_id.0)
+        .number(step.level.into())
+        .part(from.as_str().as_bytes())
+        .part(to.as_str().as_bytes());
+    tagged.finish().0
+}
+
+/// The microtrace after a step. It starts from a secret seed, so its root tells nothing about what it covers.
+fn traced(before: B32, step: &Step, said: &Said) -> B32 {
+    let mut tagged = Tagged::new(Domain::Microtrace).part(&before.0).number(step.index.into());
+    tagged = tagged.part(said.broadcast.as_deref().unwrap_or_default());
+    for (to, plain) in &said.private {
+        let digest = plain.expose(|p| dvm_core::digest::sha256(p));
+        tagged = tagged.part(to.as_bytes()).part(&digest.0);
+    }
+    tagged.finish()
+}
+
+fn key_ready(
+    intent: &CanonicalIntent,
+    running: &Running,
+    (public_key, package, transcript): (&[u8; 32], Vec<u8>, B32),
+) -> Option<KeyReady> {
+    let Act::KeyGenerate { key_id, backend, threshold, roster } = &intent.act else { return None };
+    Some(KeyReady {
+        cluster: intent.cluster,
+        key_id: key_id.clone(),
+        key_epoch: intent.act.key_epoch(),
+        backend: *backend,
+        threshold: *threshold,
+        roster: roster.clone(),
+        public_key: Bytes(public_key.to_vec()),
+        package: Bytes(package),
+        intent: link_of(intent),
+        execution_id: running.course.execution_id,
+        transcript,
+    })
+}
