@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dvm_core::authority::ClusterManifest;
-use dvm_core::{Link, NodeId, PublicKey, Signer, codec};
+use dvm_core::{Link, NodeId, PersonId, PublicKey, Signer, Tenant, codec};
 use dvm_policy::PolicySet;
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -150,7 +150,8 @@ impl KernelConfig {
     /// path is unknown.
     pub fn spawn(&self) -> Checked<KernelSpawn> {
         let path = |p: &Path| p.display().to_string();
-        let source = match (&self.unseal.identity, &self.unseal.passphrase, &self.unseal.credential) {
+        let source = match (&self.unseal.identity, &self.unseal.passphrase, &self.unseal.credential)
+        {
             (Some(file), None, None) => ["--identity".to_owned(), path(file)],
             (None, Some(file), None) => ["--passphrase".to_owned(), path(file)],
             (None, None, Some(name)) => ["--credential".to_owned(), name.clone()],
@@ -174,7 +175,8 @@ impl KernelConfig {
 
     fn make_absolute(&mut self, base: &Path) {
         let Unseal { identity, passphrase, .. } = &mut self.unseal;
-        let files = [self.binary.as_mut(), Some(&mut self.vault), identity.as_mut(), passphrase.as_mut()];
+        let files =
+            [self.binary.as_mut(), Some(&mut self.vault), identity.as_mut(), passphrase.as_mut()];
         for file in files.into_iter().flatten() {
             *file = base.join(&*file);
         }
@@ -211,7 +213,10 @@ impl TimingConfig {
             return Err(ConfigError::Value { field: "timing", rule: "has a deadline of 0 ms" });
         }
         if timing.hard_ms <= timing.soft_ms {
-            return Err(ConfigError::Value { field: "timing.hard_ms", rule: "must be above `soft_ms`" });
+            return Err(ConfigError::Value {
+                field: "timing.hard_ms",
+                rule: "must be above `soft_ms`",
+            });
         }
         Ok(timing)
     }
@@ -298,13 +303,12 @@ impl NodeConfig {
     /// [`ConfigError`] with the first thing that does not.
     pub fn parts(&self) -> Checked<NodeParts> {
         let manifest = read_manifest(&self.manifest_file, &self.cluster)?;
-        let passport = manifest.passport(&self.node).ok_or_else(|| ConfigError::NotAMember {
-            role: "node",
-            member: self.node.clone(),
-        })?;
+        let passport = manifest
+            .passport(&self.node)
+            .ok_or_else(|| ConfigError::NotAMember { role: "node", member: self.node.clone() })?;
         let tls_key = read_tls_key(&self.tls_key_file, &self.node, passport.node_key)?;
         let policy_key = read_signing_key(&self.policy_key_file)?;
-        let own = (&self.policy_key_file, "policy_key", &self.node);
+        let own = (self.policy_key_file.as_path(), "policy_key", &self.node);
         check_key(policy_key.public_key(), passport.policy_key, own)?;
         Ok(NodeParts {
             policy: read_policies(&self.policy_dir)?,
@@ -385,7 +389,7 @@ impl WitnessConfig {
         })?;
         let tls_key = read_tls_key(&self.tls_key_file, &self.witness, passport.node_key)?;
         let cosign_key = read_signing_key(&self.cosign_key_file)?;
-        let own = (&self.cosign_key_file, "cosign_key", &self.witness);
+        let own = (self.cosign_key_file.as_path(), "cosign_key", &self.witness);
         check_key(cosign_key.public_key(), passport.cosign_key, own)?;
         let peers = peers(&manifest, &self.witness, &self.members)?;
         Ok(WitnessParts { cosign_key, tls_key, peers, manifest })
@@ -454,7 +458,8 @@ pub fn read_signing_key(path: &Path) -> Checked<SigningKey> {
     check_private(path)?;
     let text = read_text(path)?;
     let mut seed = [0; 32];
-    hex::decode_to_slice(text.trim_end(), &mut seed).map_err(|_| form(path, "not 64 hex digits"))?;
+    hex::decode_to_slice(text.trim_end(), &mut seed)
+        .map_err(|_| form(path, "not 64 hex digits"))?;
     Ok(SigningKey::from_bytes(&seed))
 }
 
@@ -497,10 +502,9 @@ fn peers(
     let witnesses = manifest.witnesses.iter().map(|w| (&w.node, w.node_key));
     let mut peers = Vec::new();
     for (member, key) in nodes.chain(witnesses).filter(|(member, _)| *member != me) {
-        let addr = addresses.get(member).ok_or_else(|| ConfigError::Members {
-            problem: "it lacks",
-            member: member.clone(),
-        })?;
+        let addr = addresses
+            .get(member)
+            .ok_or_else(|| ConfigError::Members { problem: "it lacks", member: member.clone() })?;
         peers.push(PeerAddr { id: member.to_string(), addr: addr.clone(), tls_key: key.0.0 });
     }
     let members = manifest.members();
@@ -531,7 +535,12 @@ fn read_tokens(path: &Path) -> Checked<TokenBook> {
     let rows: Vec<TokenRow> = serde_json::from_slice(&read(path)?).map_err(|e| form(path, e))?;
     let mut stored = Vec::new();
     for row in rows {
-        let hash = hex::decode(&row.token_sha256).map_err(|_| form(path, "`token_sha256` is not hex"))?;
+        let hash =
+            hex::decode(&row.token_sha256).map_err(|_| form(path, "`token_sha256` is not hex"))?;
+        let Principal { tenant, person, .. } = &row.principal;
+        if tenant.parse::<Tenant>().is_err() || person.parse::<PersonId>().is_err() {
+            return Err(form(path, "a tenant or person is not a name of 1 to 64 plain characters"));
+        }
         stored.push((hash, row.principal.to_json().map_err(|e| form(path, e))?));
     }
     TokenBook::load(stored).map_err(|e| form(path, e))

@@ -1,0 +1,250 @@
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rand_core::OsRng;
+use serde_json::json;
+
+use super::client::{Ask, Facts};
+use super::*;
+use crate::tokens::{BearerToken, Principal, Role};
+
+const INTENT: &str = "bafyreid7qoywk77r7rj3slobqfekdvs57qwuwh5d2z3sqsw52iabe3mqne";
+
+/// Answers like an engine with one operation, of tenant `acme`.
+fn answer(call: &ApiCall) -> ApiReply {
+    match call {
+        ApiCall::Execution { id, .. } if id == INTENT => {
+            ApiReply::Json(json!({ "intent": INTENT, "tenant": "acme" }))
+        }
+        ApiCall::Execution { .. } => {
+            ApiReply::Error { code: ReasonCode::NotFound, message: "no such operation".to_owned() }
+        }
+        ApiCall::Evidence(_) => ApiReply::Car(vec![1, 2, 3]),
+        ApiCall::Keys => ApiReply::Json(json!({ "keys": [] })),
+        ApiCall::Executions => ApiReply::Json(json!({ "executions": [] })),
+        _ => ApiReply::Json(json!({})),
+    }
+}
+
+struct Site {
+    addr: SocketAddr,
+    asked: Arc<AtomicUsize>,
+    tokens: Vec<(&'static str, String)>,
+}
+
+const ALL: [(&str, Role); 4] = [
+    ("client", Role::Client),
+    ("approver", Role::Approver),
+    ("operator", Role::Operator),
+    ("auditor", Role::Auditor),
+];
+
+impl Site {
+    async fn start() -> Self {
+        let (mut book, mut tokens) = (TokenBook::default(), Vec::new());
+        let stranger = ("stranger", Role::Client);
+        for (name, role) in ALL.into_iter().chain([stranger]) {
+            let token = BearerToken::mint(&mut OsRng);
+            let tenant = if name == "stranger" { "other" } else { "acme" };
+            let roles = BTreeSet::from([role]);
+            let principal = Principal { tenant: tenant.into(), person: name.into(), roles };
+            book.insert(token.hash(), principal).unwrap();
+            tokens.push((name, token.expose().to_owned()));
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let facts = Facts { kernel_pid: AtomicU32::new(7), journal_commits: Box::new(|| 3) };
+        let (client, mut calls) = EngineClient::new(Arc::new(facts));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Some(Ask { call, answer: reply }) = calls.recv().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                let _ = reply.send(answer(&call));
+            }
+        });
+        tokio::spawn(serve(listener, client, book, std::future::pending()));
+        Self { addr, asked, tokens }
+    }
+
+    /// Status and body of one call.
+    async fn call(
+        &self,
+        who: &str,
+        method: &str,
+        path: &str,
+        body: Option<String>,
+    ) -> (u16, String) {
+        let token = self.tokens.iter().find(|(name, _)| *name == who).map(|(_, t)| t.clone());
+        let (url, method) = (format!("http://{}{path}", self.addr), method.to_owned());
+        let send = move || {
+            let agent: ureq::Agent =
+                ureq::Agent::config_builder().http_status_as_error(false).build().into();
+            let mut request = ureq::http::Request::builder().method(method.as_str()).uri(url);
+            if let Some(token) = token {
+                request = request.header("authorization", format!("Bearer {token}"));
+            }
+            let request = request.header("content-type", "application/json");
+            let mut answer = match body {
+                Some(body) => agent.run(request.body(body).unwrap()).unwrap(),
+                None => agent.run(request.body(()).unwrap()).unwrap(),
+            };
+            (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+        };
+        tokio::task::spawn_blocking(send).await.unwrap()
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+fn path_of(route: &str) -> String {
+    route.replace("{id}", INTENT)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_route_lets_in_exactly_the_roles_of_its_row() {
+    let site = Site::start().await;
+    for (method, route, roles) in auth::ROUTES {
+        for (name, role) in ALL {
+            let body = (*method == axum::http::Method::POST).then(|| "{}".to_owned());
+            let (status, text) = site.call(name, method.as_str(), &path_of(route), body).await;
+            let let_in = !matches!(status, 401 | 403);
+            assert_eq!(let_in, roles.contains(&role), "{name} {method} {route}: {status} {text}");
+        }
+        let (status, _) = site.call("nobody", method.as_str(), &path_of(route), None).await;
+        assert_eq!(status, 401, "{method} {route}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_of_the_table_is_described_and_every_described_route_is_in_the_table() {
+    let described = openapi();
+    let mut routes = BTreeSet::new();
+    for (path, item) in &described.paths.paths {
+        for (method, there) in [("GET", item.get.is_some()), ("POST", item.post.is_some())] {
+            if there && path.starts_with("/v1") {
+                routes.insert((method.to_owned(), path.clone()));
+            }
+        }
+    }
+    let table: BTreeSet<(String, String)> =
+        auth::ROUTES.iter().map(|(m, r, _)| (m.to_string(), (*r).to_owned())).collect();
+    assert_eq!(routes, table);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_tenants_execution_looks_like_none_and_an_auditor_sees_it() {
+    let site = Site::start().await;
+    let path = format!("/v1/executions/{INTENT}");
+    assert_eq!(site.call("client", "GET", &path, None).await.0, 200);
+    assert_eq!(site.call("auditor", "GET", &path, None).await.0, 200);
+    let before = site.asked();
+    let (status, hidden) =
+        site.call("stranger", "GET", &format!("{path}?wait_ms=60000"), None).await;
+    assert_eq!((status, site.asked()), (404, before + 1), "nothing waits for a stranger");
+    assert!(hidden.contains("NOT_FOUND") && hidden.contains(INTENT));
+    for path in ["trace", "evidence"] {
+        let path = format!("/v1/executions/{INTENT}/{path}");
+        assert_eq!(site.call("stranger", "GET", &path, None).await.0, 404, "{path}");
+        assert_eq!(site.call("auditor", "GET", &path, None).await.0, 200, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_requests_get_their_code_and_never_reach_the_engine() {
+    let site = Site::start().await;
+    let submit = |act: Value| Some(json!({ "idempotency_key": "k", "act": act }).to_string());
+    let bad = [
+        ("client", "/v1/executions", Some("{".to_owned())),
+        ("client", "/v1/executions", submit(json!({ "type": "sign.hash" }))),
+        (
+            "client",
+            "/v1/executions",
+            submit(json!({ "type": "sign.digest", "key_id": "k", "digest_hex": "00" })),
+        ),
+        (
+            "client",
+            "/v1/executions",
+            submit(json!({ "type": "sign.message", "key_id": "k k", "message_base64": "" })),
+        ),
+        (
+            "client",
+            "/v1/executions",
+            submit(json!({ "type": "sign.message", "key_id": "k", "message_base64": "*" })),
+        ),
+        ("approver", "/v1/approvals", Some(json!({ "artifact_base64": "AAAA" }).to_string())),
+        ("approver", "/v1/denials", Some(json!({ "artifact_base64": "AAAA", "x": 1 }).to_string())),
+        ("operator", "/v1/governance/decisions", Some(json!({}).to_string())),
+    ];
+    for (who, path, body) in bad {
+        let (status, text) = site.call(who, "POST", path, body).await;
+        assert_eq!(status, 400, "{path} {text}");
+        assert!(text.contains("PAYLOAD_REJECTED"), "{text}");
+    }
+    assert_eq!(site.asked(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_operators_make_keys_and_only_clients_sign() {
+    let site = Site::start().await;
+    let keygen = json!({ "idempotency_key": "a", "act": {
+        "type": "key.generate", "key_id": "k", "backend": "frost-ed25519", "threshold": 2 } });
+    let sign = json!({ "idempotency_key": "a", "act": {
+        "type": "sign.message", "key_id": "k", "message_base64": "aGk=" } });
+    let post = |who, body: &Value| site.call(who, "POST", "/v1/executions", Some(body.to_string()));
+    assert_eq!(post("operator", &keygen).await.0, 200);
+    assert_eq!(post("client", &keygen).await.0, 403);
+    assert_eq!(post("client", &sign).await.0, 200);
+    assert_eq!(post("operator", &sign).await.0, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_content_fits_and_one_byte_more_is_refused() {
+    let site = Site::start().await;
+    let body = |len: usize| {
+        let message_base64 = STANDARD.encode(vec![0; len]);
+        let act =
+            json!({ "type": "sign.message", "key_id": "k", "message_base64": message_base64 });
+        Some(json!({ "idempotency_key": "k", "act": act }).to_string())
+    };
+    let most = limits::CONTENT_BYTES_MAX;
+    assert_eq!(site.call("client", "POST", "/v1/executions", body(most)).await.0, 200);
+    let (status, text) = site.call("client", "POST", "/v1/executions", body(most + 1)).await;
+    assert_eq!(status, 413);
+    assert!(text.contains("RESOURCE_LIMIT"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_routes_and_methods_answer_in_the_same_form() {
+    let site = Site::start().await;
+    for (method, path) in [("GET", "/v2/keys"), ("DELETE", "/v1/keys"), ("GET", "/v1/keys/none")] {
+        let (status, text) = site.call("client", method, path, None).await;
+        assert_eq!(status, 404, "{path}");
+        assert!(text.contains("NOT_FOUND"), "{text}");
+    }
+    assert_eq!(site.call("nobody", "GET", "/healthz", None).await, (200, "ok\n".to_owned()));
+    let (status, text) = site.call("nobody", "GET", "/openapi.json", None).await;
+    assert_eq!(status, 200);
+    assert!(text.contains("/v1/executions/{id}/evidence"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_is_closed_and_its_place_serves_the_next() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let bounded = listener::Bounded::new(listener, 1, Duration::from_millis(200));
+    let routes = Router::new().route("/healthz", get(cluster::health));
+    tokio::spawn(async move { axum::serve(bounded, routes).await });
+    let idle = tokio::net::TcpStream::connect(addr).await.unwrap();
+    let asked = tokio::task::spawn_blocking(move || {
+        ureq::get(format!("http://{addr}/healthz")).call().map(|a| a.status().as_u16())
+    });
+    let status = tokio::time::timeout(Duration::from_secs(10), asked).await.unwrap().unwrap();
+    assert_eq!(status.unwrap(), 200);
+    drop(idle);
+}
