@@ -90,7 +90,8 @@ impl Kernel {
                 codes.sort();
                 codes.dedup();
                 let words = Verdicts { judgement, verdict: Verdict::Deny, codes, destroyed: false, approvals: Vec::new() };
-                return self.refuse_at_gate(intent, words, code, now_ms);
+                let told = if code == ReasonCode::PolicyDenied { ReasonCode::PublicationDenied } else { code };
+                return self.refuse_at_gate(intent, words, told, now_ms);
             }
             Ruling::Destroy(code) => {
                 return self.refuse_at_gate(intent, Verdicts::destroyed(judgement, code), code, now_ms);

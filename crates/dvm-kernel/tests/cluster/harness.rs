@@ -1,0 +1,619 @@
+//! The cluster: kernels in-process, a witness that cosigns, policy keys, approvers; and the messenger between them.
+
+use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dvm_core::admission::*;
+use dvm_core::authority::*;
+use dvm_core::call::*;
+use dvm_core::codec::link_of;
+use dvm_core::frame::Envelope;
+use dvm_core::governance::*;
+use dvm_core::intent::*;
+use dvm_core::receipt::*;
+use dvm_core::run::*;
+use dvm_core::{B32, Bytes, Link, NodeId, ReasonCode, Signed, Signer};
+use dvm_governance::{
+    AuthorityState, Needed, Terms, apply, attach, cosign, draft_decision, draft_event, needed,
+    sign_decision,
+};
+use dvm_kernel::unseal::MasterKey;
+use dvm_kernel::vault::Vault;
+use dvm_kernel::{About, Kernel, Surroundings};
+use dvm_score::Plan;
+use ed25519_dalek::SigningKey;
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use tempfile::TempDir;
+use zeroize::Zeroizing;
+
+pub(crate) const NODES: [&str; 3] = ["n1", "n2", "n3"];
+pub(crate) const NOW_MS: u64 = 1_800_000_000_000;
+const HOUR_MS: u64 = 3_600_000;
+
+pub(crate) fn key(name: &str) -> SigningKey {
+    SigningKey::from_bytes(&dvm_core::digest::sha256(name.as_bytes()).0)
+}
+
+pub(crate) fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(name: &str) -> T {
+    name.parse().unwrap()
+}
+
+fn person(name: &str) -> Person {
+    Person { person: id(name), key: key(name).public_key() }
+}
+
+fn rule(k: u16) -> ApprovalRule {
+    ApprovalRule { set: id("officers"), k }
+}
+
+pub(crate) fn sign_floor() -> Floor {
+    Floor {
+        admit: Some(rule(1)),
+        release: ReleaseRule::Approvals(rule(2)),
+        acts: vec![ActClass::SignMessage],
+        executions_per_hour: 4,
+        failures_to_freeze: 2,
+    }
+}
+
+fn keygen_floor() -> Floor {
+    Floor {
+        admit: None,
+        release: ReleaseRule::Auto,
+        acts: vec![ActClass::KeyGenerate],
+        executions_per_hour: 10,
+        failures_to_freeze: 3,
+    }
+}
+
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    dir: TempDir,
+    kernel: Option<Kernel>,
+    starts: u64,
+}
+
+impl Node {
+    fn start(name: &str, clock: &Arc<AtomicU64>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
+        let mut node = Self { id: id(name), dir, kernel: None, starts: 0 };
+        node.boot(clock);
+        node
+    }
+
+    fn boot(&mut self, clock: &Arc<AtomicU64>) {
+        self.kernel = None;
+        self.starts += 1;
+        let seed = dvm_core::digest::sha256(format!("{}/{}", self.id, self.starts).as_bytes()).0;
+        let rng = ChaCha20Rng::from_seed(seed);
+        let master = MasterKey::from_bytes(Zeroizing::new([7; 32]));
+        let vault = Vault::open(self.dir.path(), master, Box::new(rng.clone())).unwrap();
+        let clock = clock.clone();
+        let wall_ms = Box::new(move || clock.load(Ordering::SeqCst));
+        let mut rng = rng;
+        rng.set_stream(1);
+        let about = About { binary: B32::default(), layers: no_layers() };
+        let around = Surroundings { rng: Box::new(rng), wall_ms };
+        self.kernel = Some(Kernel::start(vault, around, about).unwrap());
+    }
+}
+
+/// The kernel key of a node, drawn again from the seed of its first start: for playing a corrupt kernel.
+pub(crate) fn corrupt(node: &str) -> SigningKey {
+    let seed = dvm_core::digest::sha256(format!("{node}/1").as_bytes()).0;
+    let mut rng = ChaCha20Rng::from_seed(seed);
+    rng.set_stream(1);
+    SigningKey::generate(&mut rng)
+}
+
+fn no_layers() -> Layers {
+    Layers {
+        dies_with_parent: false,
+        no_core_dumps: false,
+        non_dumpable: false,
+        memory_locked: false,
+        network_namespace: false,
+        no_new_privs: false,
+        landlock_abi: 0,
+        seccomp: false,
+    }
+}
+
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) state: AuthorityState,
+    clock: Arc<AtomicU64>,
+    nonce: u8,
+}
+
+/// A run as the messengers between the kernels see it.
+#[derive(Clone)]
+pub(crate) struct Course {
+    pub(crate) header: RunHeader,
+    pub(crate) plan: Plan,
+    pub(crate) execution_id: B32,
+    pub(crate) level: u16,
+    pub(crate) calls: BTreeMap<NodeId, Vec<StepCall>>,
+    /// By recipient: the frames of the last level performed.
+    pub(crate) inbox: BTreeMap<NodeId, Vec<Envelope>>,
+    pub(crate) replies: BTreeMap<NodeId, LevelReply>,
+}
+
+pub(crate) fn refusal(reply: &KernelReply) -> (ReasonCode, &str) {
+    match reply {
+        KernelReply::Refused { code, rule, .. } => (*code, rule),
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+pub(crate) fn level(reply: KernelReply) -> LevelReply {
+    match reply {
+        KernelReply::Level(level) => *level,
+        other => panic!("no level: {other:?}"),
+    }
+}
+
+impl Cluster {
+    /// Three pinned kernels under a formed cluster.
+    pub(crate) fn formed() -> Self {
+        let clock = Arc::new(AtomicU64::new(NOW_MS));
+        let mut nodes: Vec<Node> = NODES.iter().map(|name| Node::start(name, &clock)).collect();
+        let nodes_passports = nodes.iter_mut().map(passport).collect();
+        let manifest = ClusterManifest {
+            name: id("test"),
+            nonce: B32([1; 32]),
+            nodes: nodes_passports,
+            witnesses: vec![WitnessPassport {
+                node: id("w1"),
+                org: id("org"),
+                node_key: key("w1/node").public_key(),
+                cosign_key: key("w1/cosign").public_key(),
+            }],
+            faults: 1,
+            sequencer: id("n1"),
+            governors: Governors {
+                threshold: 2,
+                members: ["g1", "g2", "g3"].map(person).to_vec(),
+                proposer_counts: false,
+            },
+            approvers: vec![ApproverSet {
+                name: id("officers"),
+                members: ["a1", "a2", "a3"].map(person).to_vec(),
+            }],
+            policy_root: Link::of_raw(b"policy"),
+            keygen_floor: keygen_floor(),
+        };
+        let state = AuthorityState::genesis(&manifest).unwrap();
+        let mut cluster = Self { nodes, state, clock, nonce: 0 };
+        for name in NODES {
+            let call = KernelCall::Pin { manifest: Box::new(manifest.clone()), node: id(name) };
+            assert!(matches!(cluster.call(name, call), KernelReply::Head(_)));
+        }
+        let manifest = cluster.state.cluster();
+        cluster.govern(EventKind::ClusterFormed { manifest }, None);
+        cluster
+    }
+
+    /// ... with an active key.
+    pub(crate) fn active(backend: Backend) -> (Self, KeyReady) {
+        let mut cluster = Self::formed();
+        let ready = cluster.published_key(backend);
+        cluster.activate(&ready);
+        (cluster, ready.ready)
+    }
+
+    pub(crate) fn call(&mut self, node: &str, call: KernelCall) -> KernelReply {
+        self.kernel(node).handle(call)
+    }
+
+    pub(crate) fn kernel(&mut self, node: &str) -> &mut Kernel {
+        let node = self.nodes.iter_mut().find(|n| n.id.as_str() == node).unwrap();
+        node.kernel.as_mut().unwrap()
+    }
+
+    pub(crate) fn restart(&mut self, node: &str) {
+        let clock = self.clock.clone();
+        self.nodes.iter_mut().find(|n| n.id.as_str() == node).unwrap().boot(&clock);
+    }
+
+    pub(crate) fn pass_ms(&self, ms: u64) {
+        self.clock.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.load(Ordering::SeqCst)
+    }
+
+    /// What a refused call must leave as it was.
+    pub(crate) fn standing(&mut self, node: &str) -> (KernelReply, u64) {
+        (self.call(node, KernelCall::Status), self.kernel(node).commits())
+    }
+
+    /// Calls, expects a refusal with this code, and that nothing changed.
+    pub(crate) fn refused(&mut self, node: &str, call: KernelCall, code: ReasonCode) {
+        let before = self.standing(node);
+        let reply = self.call(node, call);
+        let (found, rule) = refusal(&reply);
+        assert_eq!(found, code, "{rule}");
+        assert_eq!(self.standing(node), before, "{rule}");
+    }
+
+    // ---- governance ------------------------------------------------------------------------
+
+    pub(crate) fn entry(&mut self, kind: EventKind, ready: Option<KeyReadyCertificate>) -> LogEntry {
+        self.nonce += 1;
+        let activates = matches!(kind, EventKind::TransitionAuthorized { .. });
+        let governors: &[&str] = match needed(&kind) {
+            Needed::Nothing | Needed::Earlier => &[],
+            Needed::OneGovernor => &["g1"],
+            Needed::Quorum => &["g2", "g3"],
+        };
+        let decided = match &kind {
+            EventKind::TransitionAuthorized { key_id } => {
+                EventKind::KeyActivated { key_id: key_id.clone() }
+            }
+            other => other.clone(),
+        };
+        let terms = Terms {
+            floor: activates.then(sign_floor),
+            proposer: id("g1"),
+            not_before_ms: 0,
+            expires_ms: self.now_ms() + HOUR_MS,
+            nonce: B32([self.nonce; 32]),
+        };
+        let decision = (!governors.is_empty()).then(|| {
+            let decision = draft_decision(&self.state, decided, terms);
+            let mut signed = SignedDecision { decision, signatures: Vec::new() };
+            for governor in governors {
+                let signature = sign_decision(&signed.decision, id(governor), &key(governor));
+                attach(&mut signed, signature);
+            }
+            signed
+        });
+        let event = draft_event(&self.state, kind, decision.as_ref(), id("n1"));
+        LogEntry { event: Signed::new(event, &key("n1/policy")), decision, key_ready: ready }
+    }
+
+    /// Cosigned by two kernels and the witness, adopted by all.
+    pub(crate) fn govern(&mut self, kind: EventKind, ready: Option<KeyReadyCertificate>) {
+        let certified = self.certify(kind, ready);
+        for name in NODES {
+            self.adopt(name, &certified);
+        }
+    }
+
+    pub(crate) fn certify(
+        &mut self,
+        kind: EventKind,
+        ready: Option<KeyReadyCertificate>,
+    ) -> (LogEntry, HeadCertificate) {
+        let entry = self.entry(kind, ready);
+        self.state = apply(&self.state, &entry).unwrap();
+        let time_s = self.now_ms() / 1_000;
+        let mut cosignatures = Vec::new();
+        for name in ["n1", "n2"] {
+            let call = KernelCall::Cosign { entry: Box::new(entry.clone()), time_s };
+            match self.call(name, call) {
+                KernelReply::Cosigned(cosignature) => cosignatures.push(cosignature),
+                other => panic!("not cosigned: {other:?}"),
+            }
+        }
+        let (cluster, head) = (self.state.cluster(), self.state.head());
+        cosignatures.push(cosign(&cluster, &head, id("w1"), time_s, &key("w1/cosign")));
+        (entry, HeadCertificate { cluster, head, cosignatures })
+    }
+
+    pub(crate) fn adopt(&mut self, node: &str, (entry, certificate): &(LogEntry, HeadCertificate)) {
+        let (entries, certificate) = (vec![entry.clone()], Box::new(certificate.clone()));
+        let reply = self.call(node, KernelCall::Adopt { entries, certificate });
+        assert_eq!(reply, KernelReply::Head(self.state.head()));
+    }
+
+    pub(crate) fn activate(&mut self, ready: &KeyReadyCertificate) {
+        let key_id = ready.ready.key_id.clone();
+        let key_ready_cid = link_of(&ready.ready);
+        let published = EventKind::KeyObjectPublished { key_id: key_id.clone(), key_ready_cid };
+        self.govern(published, Some(ready.clone()));
+        self.govern(EventKind::TransitionAuthorized { key_id: key_id.clone() }, None);
+        self.govern(EventKind::KeyActivated { key_id }, None);
+    }
+
+    // ---- intents and judgements --------------------------------------------------------------
+
+    pub(crate) fn intent(&self, act: Act, content: Option<&[u8]>, name: &str) -> CanonicalIntent {
+        let mut intent = CanonicalIntent {
+            cluster: self.state.cluster(),
+            tenant: id("tenant"),
+            idempotency_key: id(name),
+            requester: id("alice"),
+            act,
+            scope: Scope::Public,
+            display_hash: B32::default(),
+            expires_ms: self.now_ms() + HOUR_MS,
+        };
+        let display = dvm_act::display(&intent, content).unwrap();
+        intent.display_hash = display.hash();
+        intent
+    }
+
+    pub(crate) fn keygen_intent(&self, backend: Backend) -> CanonicalIntent {
+        let roster = NODES.map(id).to_vec();
+        let act = Act::KeyGenerate { key_id: id("treasury"), backend, threshold: 2, roster };
+        self.intent(act, None, "make")
+    }
+
+    pub(crate) fn sign_intent(&self, content: &[u8], name: &str) -> CanonicalIntent {
+        let act = Act::SignMessage {
+            key_id: id("treasury"),
+            key_epoch: 1,
+            message: Link::of_raw(content),
+            len: content.len() as u64,
+        };
+        self.intent(act, Some(content), name)
+    }
+
+    pub(crate) fn judgement(
+        &self,
+        node: &str,
+        intent: &CanonicalIntent,
+        purpose: Purpose,
+        verdict: Verdict,
+    ) -> Box<Signed<AdmissionReceipt>> {
+        let receipt = AdmissionReceipt {
+            cluster: self.state.cluster(),
+            node: id(node),
+            intent: link_of(intent),
+            purpose,
+            verdict,
+            codes: Vec::new(),
+            rules: Vec::new(),
+            policy_root: self.state.policy_root(),
+            policy_receipt: Link::of_raw(b"private"),
+            approvals: Vec::new(),
+            key_id: intent.act.key_id().clone(),
+            key_epoch: intent.act.key_epoch(),
+            head: self.state.head(),
+            time_ms: self.now_ms(),
+        };
+        Box::new(Signed::new(receipt, &key(&format!("{node}/policy"))))
+    }
+
+    pub(crate) fn approvals(
+        &self,
+        intent: &CanonicalIntent,
+        purpose: &Purpose,
+        by: &[&str],
+    ) -> Vec<Signed<Approval>> {
+        let one = |name: &&str| {
+            let approval = Approval {
+                cluster: self.state.cluster(),
+                approver: id(name),
+                purpose: purpose.clone(),
+                intent: link_of(intent),
+                display_hash: intent.display_hash,
+                key_id: intent.act.key_id().clone(),
+                key_epoch: intent.act.key_epoch(),
+                policy_root: self.state.policy_root(),
+                expires_ms: self.now_ms() + HOUR_MS,
+            };
+            Signed::new(approval, &key(name))
+        };
+        by.iter().map(one).collect()
+    }
+
+    // ---- runs ----------------------------------------------------------------------------------
+
+    pub(crate) fn open_call(&self, node: &str, intent: &CanonicalIntent, content: Option<&[u8]>) -> KernelCall {
+        KernelCall::Open {
+            intent: Box::new(intent.clone()),
+            content: content.map(Bytes::from),
+            admission: self.judgement(node, intent, Purpose::Admit, Verdict::Allow),
+            approvals: self.approvals(intent, &Purpose::Admit, &["a1"]),
+        }
+    }
+
+    pub(crate) fn open(&mut self, node: &str, intent: &CanonicalIntent, content: Option<&[u8]>) -> Signed<Open> {
+        let call = self.open_call(node, intent, content);
+        match self.call(node, call) {
+            KernelReply::Opened(open) => *open,
+            other => panic!("not opened: {other:?}"),
+        }
+    }
+
+    /// The proposal that a coordinator makes of these openings.
+    pub(crate) fn proposal(&self, intent: &CanonicalIntent, opens: Vec<Signed<Open>>, backend: Backend) -> (Proposal, Plan) {
+        let participants: Vec<NodeId> = opens.iter().map(|o| o.body.node.clone()).collect();
+        let plan = dvm_score::compile(&intent.act, dvm_score::Run::Act, backend, &participants).unwrap().into_plan();
+        let header = RunHeader {
+            cluster: intent.cluster,
+            intent: link_of(intent),
+            kind: RunKind::Act { attempt: 1, opens: opens.iter().map(Signed::link).collect() },
+            plan_id: plan.id(),
+            key_epoch: intent.act.key_epoch(),
+            participants,
+            soft_deadline_ms: 1_000,
+            hard_deadline_ms: 5_000,
+        };
+        (Proposal { header, opens }, plan)
+    }
+
+    pub(crate) fn start(&mut self, proposal: &Proposal, plan: Plan, frames: &BTreeMap<NodeId, Vec<Envelope>>) -> Course {
+        let mut calls = BTreeMap::new();
+        for node in &proposal.header.participants {
+            let frames = frames.get(node).cloned().unwrap_or_default();
+            let call = KernelCall::Start { proposal: Box::new(proposal.clone()), frames };
+            match self.call(node.as_str(), call) {
+                KernelReply::Started { permits, .. } => calls.insert(node.clone(), permits),
+                other => panic!("not started: {other:?}"),
+            };
+        }
+        Course {
+            header: proposal.header.clone(),
+            execution_id: proposal.header.execution_id(),
+            plan,
+            level: 0,
+            calls,
+            inbox: BTreeMap::new(),
+            replies: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn step_call(course: &Course, node: &NodeId) -> KernelCall {
+        KernelCall::Step {
+            execution_id: course.execution_id,
+            level: course.level + 1,
+            calls: course.calls.get(node).cloned().unwrap_or_default(),
+            frames: course.inbox.get(node).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// Every participant performs its next level by the call that `make` gives.
+    pub(crate) fn advance(&mut self, course: &mut Course, make: impl Fn(&Self, &Course, &NodeId) -> KernelCall) {
+        let (mut inbox, mut replies) = (BTreeMap::<NodeId, Vec<Envelope>>::new(), BTreeMap::new());
+        for node in course.header.participants.clone() {
+            let call = make(self, course, &node);
+            let reply = level(self.call(node.as_str(), call));
+            assert!(reply.header.is_some(), "level {} of {node}: {:?}", course.level + 1, reply.results);
+            for frame in &reply.frames {
+                inbox.entry(frame.to.clone()).or_default().push(frame.clone());
+            }
+            course.calls.insert(node.clone(), reply.next.clone());
+            replies.insert(node, reply);
+        }
+        course.level += 1;
+        course.inbox = inbox;
+        course.replies = replies;
+    }
+
+    pub(crate) fn run_to_held(&mut self, course: &mut Course) {
+        while course.level < course.plan.levels() {
+            self.advance(course, |_, course, node| Self::step_call(course, node));
+        }
+    }
+
+    /// A signature, held by these two.
+    pub(crate) fn held_signature(&mut self, content: &[u8], name: &str, by: [&str; 2], backend: Backend) -> (CanonicalIntent, Course) {
+        let intent = self.sign_intent(content, name);
+        let opens = by.map(|node| self.open(node, &intent, Some(content))).to_vec();
+        let (proposal, plan) = self.proposal(&intent, opens, backend);
+        let mut course = self.start(&proposal, plan, &BTreeMap::new());
+        self.run_to_held(&mut course);
+        (intent, course)
+    }
+
+    pub(crate) fn result_ref(course: &Course) -> B32 {
+        let reply = course.replies.values().next().unwrap();
+        reply.receipt.as_ref().unwrap().body.result_ref.unwrap()
+    }
+
+    pub(crate) fn publication(intent: &CanonicalIntent, course: &Course, backend: Backend) -> (Proposal, Plan) {
+        let header = &course.header;
+        let run = dvm_score::Run::Publish(intent.scope);
+        let plan = dvm_score::compile(&intent.act, run, backend, &header.participants).unwrap().into_plan();
+        let kind = RunKind::Publish { of: course.execution_id, result_ref: Self::result_ref(course) };
+        let header = RunHeader { kind, plan_id: plan.id(), hard_deadline_ms: 0, ..header.clone() };
+        (Proposal { header, opens: Vec::new() }, plan)
+    }
+
+    pub(crate) fn start_publication(&mut self, intent: &CanonicalIntent, held: &Course, backend: Backend) -> Course {
+        let (proposal, plan) = Self::publication(intent, held, backend);
+        self.start(&proposal, plan, &held.inbox)
+    }
+
+    pub(crate) fn release(course: &Course) -> Purpose {
+        match &course.header.kind {
+            RunKind::Publish { of, result_ref } => Purpose::Release { execution_id: *of, result_ref: *result_ref },
+            RunKind::Act { .. } => panic!("not a publication"),
+        }
+    }
+
+    pub(crate) fn grant_call(&self, intent: &CanonicalIntent, course: &Course, node: &NodeId, by: &[&str]) -> KernelCall {
+        let purpose = Self::release(course);
+        KernelCall::Grant {
+            execution_id: course.execution_id,
+            calls: course.calls[node].clone(),
+            judgement: self.judgement(node.as_str(), intent, purpose.clone(), Verdict::Allow),
+            approvals: self.approvals(intent, &purpose, by),
+        }
+    }
+
+    pub(crate) fn open_result_call(course: &Course, node: &NodeId) -> KernelCall {
+        KernelCall::OpenResult {
+            execution_id: course.execution_id,
+            level: course.level + 1,
+            calls: course.calls[node].clone(),
+            frames: course.inbox[node].clone(),
+        }
+    }
+
+    pub(crate) fn grant_all(&mut self, intent: &CanonicalIntent, course: &mut Course) {
+        self.advance(course, |cluster, course, node| {
+            cluster.grant_call(intent, course, node, &["a2", "a3"])
+        });
+    }
+
+    /// Levels 2 and 3: the results that the kernels published.
+    pub(crate) fn open_all(&mut self, course: &mut Course) -> Vec<Signed<PublishedResult>> {
+        for _ in 0..2 {
+            self.advance(course, |_, course, node| Self::open_result_call(course, node));
+        }
+        course.replies.values().map(|r| r.published.clone().unwrap()).collect()
+    }
+
+    /// A key, held by all.
+    pub(crate) fn held_key(&mut self, backend: Backend) -> (CanonicalIntent, Course) {
+        let intent = self.keygen_intent(backend);
+        let opens = NODES.map(|node| self.open(node, &intent, None)).to_vec();
+        let (proposal, plan) = self.proposal(&intent, opens, backend);
+        let mut held = self.start(&proposal, plan, &BTreeMap::new());
+        self.run_to_held(&mut held);
+        (intent, held)
+    }
+
+    /// Key generation and publication: the facts, signed by every holder.
+    pub(crate) fn published_key(&mut self, backend: Backend) -> KeyReadyCertificate {
+        let (intent, held) = self.held_key(backend);
+        let mut publication = self.start_publication(&intent, &held, backend);
+        self.grant_all(&intent, &mut publication);
+        self.open_all(&mut publication);
+        let signed: Vec<Signed<KeyReady>> =
+            publication.replies.values().map(|r| r.key_ready.clone().unwrap()).collect();
+        let ready = signed[0].body.clone();
+        let signatures = signed.into_iter().map(|s| s.cose).collect();
+        KeyReadyCertificate { ready, signatures }
+    }
+}
+
+fn passport(node: &mut Node) -> NodePassport {
+    let KernelReply::Attested(attested) = node.kernel.as_mut().unwrap().handle(KernelCall::Attest) else {
+        panic!("no attestation");
+    };
+    let body = attested.verify(attested.body.kernel_key).unwrap();
+    let name = node.id.as_str();
+    NodePassport {
+        node: node.id.clone(),
+        org: id("org"),
+        node_key: key(&format!("{name}/node")).public_key(),
+        kernel_key: body.kernel_key,
+        sealing_key: body.sealing_key,
+        policy_key: key(&format!("{name}/policy")).public_key(),
+        generation: 1,
+    }
+}
+
+/// Replaces what a frame's first broadcast part says, and signs it as its sender's kernel would have.
+pub(crate) fn resay(frame: &mut Envelope, signer: &SigningKey, said: Bytes) {
+    use dvm_core::frame::{OutTree, Outgoing};
+    let step = frame.broadcast.leaf.parts[0].step;
+    let outgoing = Outgoing { broadcast: vec![(step, said)], private: BTreeMap::new() };
+    let recipients = [frame.to.clone()];
+    let tree = OutTree::lay_out(outgoing, &recipients, || B32([5; 32]));
+    let mut header = frame.header.body.clone();
+    header.out_root = tree.out_root;
+    *frame = tree.envelopes(&Signed::new(header, signer)).remove(0);
+}

@@ -1,0 +1,14 @@
+//! Three kernels and a witness in one process: whole lives of keys and signatures, and what kernels refuse.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "all of this crate is a test"
+)]
+
+mod harness;
+mod lives;
+mod refusals_at_the_gate;
+mod refusals_before;
+mod restarts;
