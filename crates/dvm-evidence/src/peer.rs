@@ -5,7 +5,9 @@ use dvm_core::bytes::Bytes;
 use dvm_core::codec::Artifact;
 use dvm_core::ids::NodeId;
 use dvm_core::limits;
-use dvm_core::receipt::{ChainEntry, PermitEvent, PermitReceipt, PublicationReceipt, PublishedResult};
+use dvm_core::receipt::{
+    ChainEntry, PermitEvent, PermitReceipt, PublicationReceipt, PublishedResult,
+};
 use dvm_core::run::Proposal;
 use dvm_core::sign::Signed;
 use dvm_core::trace::{Trace, TraceRoot};

@@ -1,0 +1,60 @@
+//! A peer's gapless receipt chain: a left-out receipt shows.
+
+use std::collections::BTreeSet;
+
+use dvm_core::Link;
+use dvm_core::sign::Signed;
+
+use crate::peer::PeerEvidence;
+use crate::verify::verdict::path_of;
+use crate::verify::{Case, Refused, ensure};
+
+/// Links of every receipt in a part.
+pub(crate) fn receipts(part: &PeerEvidence) -> Vec<Link> {
+    let mut links: Vec<Link> = part.admissions.iter().map(Signed::link).collect();
+    for run in &part.runs {
+        links.extend(run.permit_receipt.as_ref().map(Signed::link));
+        links.extend(run.publications.iter().map(Signed::link));
+    }
+    links
+}
+
+/// The stretch of chain is contiguous, signed, and has each of the part's receipts once.
+pub(crate) fn check_chain(case: &Case<'_>, part: &PeerEvidence) -> Result<(), Refused> {
+    let passport = case.history.last().passport(&part.node);
+    let mut before: Option<(u64, Link)> = None;
+    let mut places = BTreeSet::new();
+    for (i, entry) in part.chain.iter().enumerate() {
+        let path = path_of(&part.node, &format!("chain/{i}"));
+        let body = &entry.body;
+        let signed = passport.is_some_and(|p| entry.verify(p.policy_key).is_ok());
+        ensure(signed, &path, "the entry is not signed by its node's policy key")?;
+        let own = body.cluster == case.history.cluster() && body.node == part.node;
+        ensure(own, &path, "the entry is of another chain")?;
+        ensure(
+            (body.seq == 0) == body.prev.is_none(),
+            &path,
+            "only the first entry has none before it",
+        )?;
+        let follows = before.is_none_or(|(seq, link)| {
+            seq.checked_add(1) == Some(body.seq) && body.prev == Some(link)
+        });
+        ensure(follows, &path, "the chain has a gap before this entry")?;
+        ensure(places.insert(body.receipt), &path, "a receipt has two places in the chain")?;
+        before = Some((body.seq, entry.link()));
+    }
+    let own = receipts(part);
+    let all_in = own.iter().all(|link| places.contains(link));
+    ensure(
+        all_in,
+        &path_of(&part.node, "chain"),
+        "a receipt of the part has no place in the chain",
+    )?;
+    let mut ends = [part.chain.first(), part.chain.last()].into_iter().flatten();
+    let tight = ends.all(|entry| own.contains(&entry.body.receipt));
+    ensure(
+        tight,
+        &path_of(&part.node, "chain"),
+        "the chain does not begin and end with the part's receipts",
+    )
+}
