@@ -259,7 +259,7 @@ pub enum KernelReply {
     Level(Box<LevelReply>),
     /// To `Abort` of an act run: its receipt.
     Aborted(Option<Box<Signed<PermitReceipt>>>),
-    /// To `Deny`: a receipt for each result destroyed.
+    /// To `Deny`, and to `Abort` of a held result: a receipt for each result destroyed.
     Denied(Vec<Signed<PublicationReceipt>>),
     /// To `Status`.
     Status(Vec<HeldRun>),

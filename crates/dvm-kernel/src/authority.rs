@@ -56,7 +56,8 @@ impl Pinned {
             .map_err(|_| Stop::internal("the pinned manifest is not well formed"))?;
         // Ids are big-endian sequence numbers, so the order of ids is the order of the log.
         for (_, entry) in store::load_all::<LogEntry>(vault, Kind::LogEntry)? {
-            state = apply(&state, &entry).map_err(|_| Stop::internal("the stored log does not fold"))?;
+            state = apply(&state, &entry)
+                .map_err(|_| Stop::internal("the stored log does not fold"))?;
         }
         let register = store::load::<RegisterRecord>(vault, Kind::Register, ID)?;
         let register = register.map_or_else(|| Register::new(&state), |r| r.register);
@@ -70,7 +71,9 @@ impl Pinned {
     /// The current passport of a node.
     pub(crate) fn passport(&self, node: &NodeId) -> Result<&NodePassport, Stop> {
         let found = self.state.passport(node);
-        found.ok_or_else(|| Stop::refused(ReasonCode::BindingMismatch, "no such node in the cluster"))
+        found.ok_or_else(|| {
+            Stop::refused(ReasonCode::BindingMismatch, "no such node in the cluster")
+        })
     }
 
     /// This node's own passport.
@@ -91,7 +94,8 @@ impl Kernel {
         }
         let passport = state.passport(&node);
         let ours = passport.is_some_and(|p| {
-            p.kernel_key == self.identity.public_key() && p.sealing_key == self.identity.sealing_key()
+            p.kernel_key == self.identity.public_key()
+                && p.sealing_key == self.identity.sealing_key()
         });
         ensure(ours, ReasonCode::BindingMismatch, "the passport does not name this kernel's keys")?;
         let mut draft = self.draft();
@@ -107,7 +111,11 @@ impl Kernel {
     pub(crate) fn cosign(&mut self, entry: &LogEntry, time_s: u64, now_ms: u64) -> Answer {
         let pinned = self.pinned()?;
         let skew_ms = time_s.saturating_mul(1_000).abs_diff(now_ms);
-        ensure(skew_ms <= limits::CLOCK_SKEW_MS_MAX, ReasonCode::Expired, "claimed time is not this kernel's")?;
+        ensure(
+            skew_ms <= limits::CLOCK_SKEW_MS_MAX,
+            ReasonCode::Expired,
+            "claimed time is not this kernel's",
+        )?;
         let allowed = pinned
             .register
             .may_cosign(&pinned.state, entry, now_ms)
@@ -125,7 +133,11 @@ impl Kernel {
     }
 
     /// Adopts certified entries that continue the pinned log.
-    pub(crate) fn adopt(&mut self, entries: Vec<LogEntry>, certificate: &HeadCertificate) -> Answer {
+    pub(crate) fn adopt(
+        &mut self,
+        entries: Vec<LogEntry>,
+        certificate: &HeadCertificate,
+    ) -> Answer {
         let pinned = self.pinned()?;
         let head = pinned.state.head();
         if certificate.head == head && entries.is_empty() {
@@ -133,12 +145,12 @@ impl Kernel {
         }
         let newer = certificate.head.size > head.size;
         ensure(newer, ReasonCode::StaleEpoch, "the certificate is not of a newer head")?;
-        let state = adopt(&pinned.state, &entries, certificate)
-            .map_err(|refused| Stop::refused(refused.code(), "entries or certificate do not hold"))?;
-        let register = pinned
-            .register
-            .certify(&entries, &state)
-            .map_err(|code| Stop::refused(code, "another entry was cosigned for this sequence number"))?;
+        let state = adopt(&pinned.state, &entries, certificate).map_err(|refused| {
+            Stop::refused(refused.code(), "entries or certificate do not hold")
+        })?;
+        let register = pinned.register.certify(&entries, &state).map_err(|code| {
+            Stop::refused(code, "another entry was cosigned for this sequence number")
+        })?;
         let mut draft = self.draft();
         for entry in &entries {
             draft.put(Kind::LogEntry, &entry.event.body.seq.to_be_bytes(), entry);

@@ -120,8 +120,7 @@ pub(crate) enum Asked {
 impl Course {
     /// A run that has performed nothing yet.
     pub(crate) fn new(execution_id: B32, plan_id: B32, seed: B32) -> Self {
-        let handle =
-            Tagged::new(Domain::PermitHandle).part(&seed.0).part(&execution_id.0).finish();
+        let handle = Tagged::new(Domain::PermitHandle).part(&seed.0).part(&execution_id.0).finish();
         Self {
             execution_id,
             plan_id,
@@ -173,23 +172,38 @@ impl Course {
             payloads: BTreeMap::new(),
             received: Vec::new(),
             // Frames of a level that was heard before are judged again only to compare contexts.
-            highest: if level.saturating_add(1) < self.next_level() { Vec::new() } else { self.highest.clone() },
+            highest: if level.saturating_add(1) < self.next_level() {
+                Vec::new()
+            } else {
+                self.highest.clone()
+            },
         };
         if level == 0 {
-            ensure(frames.is_empty(), ReasonCode::BindingMismatch, "level 1 has no frames before it")?;
+            ensure(
+                frames.is_empty(),
+                ReasonCode::BindingMismatch,
+                "level 1 has no frames before it",
+            )?;
             return Ok(heard);
         }
         let before = self.view(level.saturating_sub(1));
         let own = self.own_roots.get(usize::from(level).saturating_sub(1));
         let (Some(prev_view), Some(own)) = (before, own) else {
-            return Err(Stop::refused(ReasonCode::WrongPhase, "the level before was not performed"));
+            return Err(Stop::refused(
+                ReasonCode::WrongPhase,
+                "the level before was not performed",
+            ));
         };
         let mut roots = BTreeMap::from([(me.clone(), *own)]);
         for envelope in frames {
             let frame = self.authentic(me, peers, envelope)?;
             let header = frame.header();
             ensure(header.level == level, ReasonCode::BindingMismatch, "frame of another level")?;
-            ensure(header.prev_view == prev_view, ReasonCode::Equivocation, "the sender saw another level before")?;
+            ensure(
+                header.prev_view == prev_view,
+                ReasonCode::Equivocation,
+                "the sender saw another level before",
+            )?;
             ensure(
                 roots.insert(header.from.clone(), header.out_root).is_none(),
                 ReasonCode::BindingMismatch,
@@ -197,7 +211,11 @@ impl Course {
             )?;
             heard.take(plan, level, &frame)?;
         }
-        ensure(roots.len() == peers.len() + 1, ReasonCode::BindingMismatch, "a participant's frame is missing")?;
+        ensure(
+            roots.len() == peers.len() + 1,
+            ReasonCode::BindingMismatch,
+            "a participant's frame is missing",
+        )?;
         heard.view = frame::view(&self.execution_id, level, &roots);
         Ok(heard)
     }
@@ -205,7 +223,8 @@ impl Course {
     fn authentic(&self, me: &NodeId, peers: &Peers, envelope: Envelope) -> Result<Authentic, Stop> {
         let bad = |rule| Stop::refused(ReasonCode::BindingMismatch, rule);
         ensure(envelope.to == *me, ReasonCode::WrongRecipient, "frame for another node")?;
-        let peer = peers.get(&envelope.header.body.from).ok_or_else(|| bad("sender is no participant"))?;
+        let peer =
+            peers.get(&envelope.header.body.from).ok_or_else(|| bad("sender is no participant"))?;
         let frame = envelope
             .authenticate(peer.passport.kernel_key)
             .map_err(|_| bad("frame is not what its sender's kernel signed"))?;
@@ -243,10 +262,22 @@ impl Course {
                 let context = link_of(&event.context);
                 self.spent.iter().any(|s| s.permit == event.step_permit && s.context == context)
             };
-            return Ok(if exact && events.iter().all(same) { Asked::Again } else { Asked::Elsewhere });
+            return Ok(if exact && events.iter().all(same) {
+                Asked::Again
+            } else {
+                Asked::Elsewhere
+            });
         }
-        ensure(level == self.next_level(), ReasonCode::WrongPhase, "not the next level of the run")?;
-        ensure(exact, ReasonCode::BindingMismatch, "not the level's steps with the permits minted for them")?;
+        ensure(
+            level == self.next_level(),
+            ReasonCode::WrongPhase,
+            "not the next level of the run",
+        )?;
+        ensure(
+            exact,
+            ReasonCode::BindingMismatch,
+            "not the level's steps with the permits minted for them",
+        )?;
         Ok(Asked::Next(self.events(plan, level, heard)))
     }
 
@@ -306,7 +337,11 @@ impl Heard {
         match known.and_then(|at| self.highest.get_mut(at)) {
             Some((_, highest)) => {
                 // One kernel counts upward; a lower number is a second copy of its disk.
-                ensure(seq > *highest, ReasonCode::SplitBrainFenced, "the sender's vault_seq fell back")?;
+                ensure(
+                    seq > *highest,
+                    ReasonCode::SplitBrainFenced,
+                    "the sender's vault_seq fell back",
+                )?;
                 *highest = seq;
             }
             None => self.highest.push((from.clone(), seq)),

@@ -37,7 +37,9 @@ impl Kernel {
         let mut draft = self.draft();
         let mut receipts = Vec::new();
         let mut ends = matches!(phase, Phase::Admitted | Phase::Running);
-        if let (Some(Run { stage: Stage::Held(held), .. }), Phase::Held | Phase::Granted) = (run, phase) {
+        if let (Some(Run { stage: Stage::Held(held), .. }), Phase::Held | Phase::Granted) =
+            (run, phase)
+        {
             let words = Verdicts::destroyed(None, ReasonCode::DeniedByApprover);
             receipts.push(self.statement(held, words, &mut draft, now_ms)?);
             held.destroy(&mut draft);
@@ -83,14 +85,20 @@ fn floor_of<'a>(state: &'a AuthorityState, denial: &Denial) -> Option<&'a Floor>
 /// Whether a member of an approver set that the floor names signed it.
 fn check_denial(state: &AuthorityState, denial: &Signed<Denial>) -> Result<(), Stop> {
     let body = &denial.body;
-    ensure(body.cluster == state.cluster(), ReasonCode::BindingMismatch, "a denial of another cluster")?;
+    ensure(
+        body.cluster == state.cluster(),
+        ReasonCode::BindingMismatch,
+        "a denial of another cluster",
+    )?;
     let floor = floor_of(state, body);
     let release = floor.and_then(|floor| match &floor.release {
         ReleaseRule::Approvals(rule) => Some(rule),
         ReleaseRule::Auto => None,
     });
     let rules = floor.and_then(|f| f.admit.as_ref()).into_iter().chain(release);
-    let members = rules.filter_map(|rule: &ApprovalRule| state.sets().get(&rule.set)).flat_map(|s| &s.members);
+    let members = rules
+        .filter_map(|rule: &ApprovalRule| state.sets().get(&rule.set))
+        .flat_map(|s| &s.members);
     let mut approver = members.filter(|p| p.person == body.approver);
     let signed = approver.any(|p| denial.verify(p.key).is_ok());
     ensure(signed, ReasonCode::BindingMismatch, "not signed by an approver of this key")

@@ -27,6 +27,10 @@ use crate::stop::Stop;
 use crate::store::Draft;
 use crate::{Answer, Kernel};
 
+/// How many published runs are kept to be said again: a node that was down asks within its own backlog, and the kernel's
+/// memory and start stay small.
+const PUBLISHED_KEPT: usize = 256;
+
 /// What comes with `Grant`.
 pub(crate) struct Case {
     pub(crate) judgement: Signed<AdmissionReceipt>,
@@ -53,15 +57,26 @@ pub(crate) struct Verdicts {
 }
 
 impl Verdicts {
+    /// A denial without words, to be filled in.
+    fn none(judgement: Option<Link>) -> Self {
+        let (codes, approvals) = (Vec::new(), Vec::new());
+        Self { judgement, verdict: Verdict::Deny, codes, destroyed: false, approvals }
+    }
+
     /// A destruction for this reason.
     pub(crate) fn destroyed(judgement: Option<Link>, code: ReasonCode) -> Self {
-        let codes = vec![code];
-        Self { judgement, verdict: Verdict::Deny, codes, destroyed: true, approvals: Vec::new() }
+        Self { codes: vec![code], destroyed: true, ..Self::none(judgement) }
     }
 }
 
 impl Kernel {
-    pub(crate) fn grant(&mut self, execution_id: B32, calls: &[StepCall], case: &Case, now_ms: u64) -> Answer {
+    pub(crate) fn grant(
+        &mut self,
+        execution_id: B32,
+        calls: &[StepCall],
+        case: &Case,
+        now_ms: u64,
+    ) -> Answer {
         let (held, publication) = self.publication(&execution_id)?;
         held.gate.phase().allows(Verb::Grant)?;
         let plan = compiled(&publication.header, &held.intent, held.backend)?;
@@ -70,7 +85,10 @@ impl Kernel {
         let events = match publication.course.ask(&plan, 1, calls, &heard)? {
             Asked::Again => return repeated(&publication.replies, 1),
             Asked::Elsewhere => {
-                return Err(Stop::refused(ReasonCode::StepPermitReused, "a consumed permit in another context"));
+                return Err(Stop::refused(
+                    ReasonCode::StepPermitReused,
+                    "a consumed permit in another context",
+                ));
             }
             Asked::Next(events) => events,
         };
@@ -83,21 +101,38 @@ impl Kernel {
         let intent = intent_link(&held.intent);
         let ruling = rule(pinned, held, case, (&purpose, now_ms));
         ledger::refuse_tombstoned(&mut self.vault, &intent)?;
-        let approvals = match ruling {
-            Ruling::Allow(approvals) => approvals,
+        match ruling {
+            Ruling::Allow(approvals) => {
+                let words =
+                    Verdicts { verdict: Verdict::Allow, approvals, ..Verdicts::none(judgement) };
+                self.allow(execution_id, (&plan, heard, events), words, now_ms)
+            }
             Ruling::Deny(code) => {
                 let mut codes = vec![ReasonCode::PublicationDenied, code];
                 codes.sort();
                 codes.dedup();
-                let words = Verdicts { judgement, verdict: Verdict::Deny, codes, destroyed: false, approvals: Vec::new() };
-                let told = if code == ReasonCode::PolicyDenied { ReasonCode::PublicationDenied } else { code };
-                return self.refuse_at_gate(intent, words, told, now_ms);
+                let words = Verdicts { codes, ..Verdicts::none(judgement) };
+                let told = match code {
+                    ReasonCode::PolicyDenied => ReasonCode::PublicationDenied,
+                    other => other,
+                };
+                self.refuse_at_gate(intent, words, told, now_ms)
             }
             Ruling::Destroy(code) => {
-                return self.refuse_at_gate(intent, Verdicts::destroyed(judgement, code), code, now_ms);
+                let words = Verdicts::destroyed(judgement, code);
+                self.refuse_at_gate(intent, words, code, now_ms)
             }
-        };
-        let words = Verdicts { judgement, verdict: Verdict::Allow, codes: Vec::new(), destroyed: false, approvals };
+        }
+    }
+
+    /// Says yes: the grant is the level's broadcast, and durable with the phase.
+    fn allow(
+        &mut self,
+        execution_id: B32,
+        (plan, heard, events): (&Plan, Heard, Vec<PermitEvent>),
+        words: Verdicts,
+        now_ms: u64,
+    ) -> Answer {
         let mut draft = self.draft();
         let (held, _) = self.publication(&execution_id)?;
         let grant = self.statement(held, words, &mut draft, now_ms)?;
@@ -107,7 +142,7 @@ impl Kernel {
             let broadcast = Some(Bytes(codec::encode(&grant)));
             output.say(event, Word { broadcast, ..Word::default() });
         }
-        let mut reply = self.sign_level(&mut record, (&plan, heard, events), output, &mut draft)?;
+        let mut reply = self.sign_level(&mut record, (plan, heard, events), output, &mut draft)?;
         reply.publication = Some(grant.clone());
         if let Some(publication) = &mut record.publication {
             publication.grant = Some(grant);
@@ -118,7 +153,13 @@ impl Kernel {
     }
 
     /// Says no with a receipt; the share stays held, or is destroyed if the words say so.
-    fn refuse_at_gate(&mut self, intent: Link, words: Verdicts, code: ReasonCode, now_ms: u64) -> Answer {
+    fn refuse_at_gate(
+        &mut self,
+        intent: Link,
+        words: Verdicts,
+        code: ReasonCode,
+        now_ms: u64,
+    ) -> Answer {
         let mut draft = self.draft();
         let Some(Run { stage: Stage::Held(held), .. }) = self.runs.get(&intent) else {
             return Err(Stop::internal("nothing is held"));
@@ -211,12 +252,33 @@ impl Kernel {
         record.gate.phase().may(verb, gate.phase())?;
         record.gate = gate;
         record.save(&mut draft);
+        let forgotten = if gate == Gate::Published { self.oldest_published() } else { None };
+        if let Some(Run { stage: Stage::Held(held), .. }) =
+            forgotten.as_ref().and_then(|link| self.runs.get(link))
+        {
+            held.destroy(&mut draft);
+        }
         self.commit(draft)?;
+        if let Some(link) = forgotten {
+            self.runs.remove(&link);
+        }
         let link = intent_link(&record.intent);
         if let Some(run) = self.runs.get_mut(&link) {
             run.stage = Stage::Held(Box::new(record));
         }
         Ok(())
+    }
+}
+
+impl Kernel {
+    /// The published run to forget, once more are kept than [`PUBLISHED_KEPT`]. Its intent stays marked for ever.
+    fn oldest_published(&self) -> Option<Link> {
+        let published = |(link, run): (&Link, &Run)| match &run.stage {
+            Stage::Held(held) if held.gate == Gate::Published => Some((held.held_at_ms, *link)),
+            _ => None,
+        };
+        let all = self.runs.iter().filter_map(published);
+        if all.clone().count() < PUBLISHED_KEPT { None } else { all.min().map(|(_, link)| link) }
     }
 }
 
@@ -227,7 +289,12 @@ pub(crate) fn repeated(replies: &[LevelReply], level: u16) -> Answer {
     Ok(KernelReply::Level(Box::new(reply)))
 }
 
-fn rule(pinned: &Pinned, held: &HeldRecord, case: &Case, (purpose, now_ms): (&Purpose, u64)) -> Ruling {
+fn rule(
+    pinned: &Pinned,
+    held: &HeldRecord,
+    case: &Case,
+    (purpose, now_ms): (&Purpose, u64),
+) -> Ruling {
     let state = &pinned.state;
     if now_ms.saturating_sub(held.held_at_ms) > limits::HELD_TTL_MS {
         return Ruling::Destroy(ReasonCode::Expired);

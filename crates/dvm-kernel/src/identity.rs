@@ -26,9 +26,13 @@ impl Identity {
         mut rng: &mut (dyn CryptoRngCore + Send),
     ) -> Result<Self, Stop> {
         if let Some(bytes) = store::read(vault, Kind::OwnKeys, ID)? {
-            return Self::from_bytes(&bytes).ok_or_else(|| Stop::internal("own keys do not decode"));
+            return Self::from_bytes(&bytes)
+                .ok_or_else(|| Stop::internal("own keys do not decode"));
         }
-        let own = Self { signing: SigningKey::generate(&mut rng), sealing: SealingKey::generate(&mut rng) };
+        let own = Self {
+            signing: SigningKey::generate(&mut rng),
+            sealing: SealingKey::generate(&mut rng),
+        };
         let mut bytes = Zeroizing::new(Vec::with_capacity(64));
         bytes.extend_from_slice(own.signing.as_bytes());
         bytes.extend_from_slice(own.sealing.to_vault().as_slice());

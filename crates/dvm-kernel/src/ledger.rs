@@ -68,10 +68,18 @@ impl Usage {
         let floor = authority.floor();
         let unfrozen = authority.record().and_then(|r| r.unfrozen_seq).unwrap_or(0);
         let failures = total(self.failures.iter().filter(|(size, _)| *size >= unfrozen));
-        ensure(failures < floor.failures_to_freeze, ReasonCode::KeyFrozen, "too many failed attempts on this key")?;
+        ensure(
+            failures < floor.failures_to_freeze,
+            ReasonCode::KeyFrozen,
+            "too many failed attempts on this key",
+        )?;
         let since = (now_ms / MINUTE_MS).saturating_sub(MINUTES_KEPT - 1);
         let recent = total(self.openings.iter().filter(|(minute, _)| *minute >= since));
-        ensure(recent < floor.executions_per_hour, ReasonCode::ResourceLimit, "openings per hour of the floor")
+        ensure(
+            recent < floor.executions_per_hour,
+            ReasonCode::ResourceLimit,
+            "openings per hour of the floor",
+        )
     }
 
     pub(crate) fn opened(&mut self, now_ms: u64) {
@@ -154,7 +162,11 @@ impl PeerMarks {
         if seen.boot.generation > mark.boot.generation {
             // A restored disk would start again below what it had said.
             let rose = seen.vault_seq > mark.vault_seq;
-            return if rose { Ok(seen) } else { Err(fenced("a newer boot with an older vault_seq")) };
+            return if rose {
+                Ok(seen)
+            } else {
+                Err(fenced("a newer boot with an older vault_seq"))
+            };
         }
         if seen.boot.id != mark.boot.id {
             return Err(fenced("two boots of one generation"));

@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use dvm_core::call::{LevelReply, StepCall};
+use dvm_core::codec::link_of;
 use dvm_core::frame::{Envelope, FrameHeader, OutTree, Outgoing, PayloadRef};
 use dvm_core::receipt::PermitEvent;
 use dvm_core::run::Boot;
 use dvm_core::trace::{CallResult, Outcome, SendRef};
 use dvm_core::{B32, Bytes, NodeId, ReasonCode, Signed};
-use dvm_core::codec::link_of;
 use ed25519_dalek::SigningKey;
 use rand_core::CryptoRngCore;
 

@@ -15,6 +15,7 @@
 
 pub mod attest;
 pub mod clock;
+pub mod options;
 pub mod pipe;
 pub mod sandbox;
 pub mod seal;

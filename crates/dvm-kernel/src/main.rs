@@ -1,48 +1,27 @@
 //! The secret kernel's process: reads its key, enters the sandbox, opens its vault, serves descriptor 0.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use dvm_kernel::options::{Options, USAGE, parse};
 use dvm_kernel::pipe::Pipe;
 use dvm_kernel::sandbox::{self, SandboxPlan};
 use dvm_kernel::serve::serve;
-use dvm_kernel::unseal::{KeySource, unseal};
+use dvm_kernel::unseal::unseal;
 use dvm_kernel::vault::Vault;
 use dvm_kernel::{About, Kernel, Surroundings, VERSION, attest};
 use rand_core::OsRng;
 
-const USAGE: &str = "dvm-kernel --vault DIR (--identity FILE | --passphrase FILE | --credential NAME) [--require-isolation]
-Started by a node, with a socket as descriptor 0. Keys never come from the command line or the environment.";
-
-struct Options {
-    vault_dir: PathBuf,
-    source: KeySource,
-    require_isolation: bool,
-}
-
-fn options(mut args: impl Iterator<Item = String>) -> Option<Options> {
-    let (mut vault_dir, mut source, mut require_isolation) = (None, None, false);
-    while let Some(name) = args.next() {
-        match name.as_str() {
-            "--vault" => vault_dir = Some(PathBuf::from(args.next()?)),
-            "--identity" => source = Some(KeySource::Identity(args.next()?.into())),
-            "--passphrase" => source = Some(KeySource::Passphrase(args.next()?.into())),
-            "--credential" => source = Some(KeySource::Credential(args.next()?)),
-            "--require-isolation" => require_isolation = true,
-            _ => return None,
-        }
-    }
-    Some(Options { vault_dir: vault_dir?, source: source?, require_isolation })
-}
-
-fn run(Options { vault_dir, source, require_isolation }: Options) -> Result<(), Box<dyn std::error::Error>> {
+fn run(
+    Options { vault_dir, source, require_isolation }: Options,
+) -> Result<(), Box<dyn std::error::Error>> {
     let key = unseal(&source, &vault_dir, &mut OsRng)?;
     let binary = attest::own_binary_sha256()?;
     // Before the vault: no record is decrypted outside the sandbox.
     let layers = sandbox::enter(&SandboxPlan { vault_dir: vault_dir.clone(), require_isolation })?;
     let vault = Vault::open(&vault_dir, key, Box::new(OsRng))?;
-    let wall_ms = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as u64);
+    let wall_ms =
+        || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as u64);
     let around = Surroundings { rng: Box::new(OsRng), wall_ms: Box::new(wall_ms) };
     let mut kernel = Kernel::start(vault, around, About { binary, layers })?;
     Ok(serve(&mut kernel, &mut Pipe::inherited())?)
@@ -54,7 +33,7 @@ fn main() -> ExitCode {
         println!("dvm-kernel {VERSION}");
         return ExitCode::SUCCESS;
     }
-    let Some(options) = options(args) else {
+    let Some(options) = parse(args) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };

@@ -56,14 +56,21 @@ impl Kernel {
         let phase = self.runs.get(&link).map_or(Phase::Empty, Run::phase);
         phase.allows(Verb::Open)?;
 
-        let pinned = self.pinned.as_ref().ok_or_else(|| Stop::refused(ReasonCode::GuardRefused, "no cluster is pinned"))?;
+        let pinned = self
+            .pinned
+            .as_ref()
+            .ok_or_else(|| Stop::refused(ReasonCode::GuardRefused, "no cluster is pinned"))?;
         let state = &pinned.state;
         let authority = authority_for(state, &intent, now_ms)
             .map_err(|code| Stop::refused(code, "no authority for this intent"))?;
         let act = dvm_act::parse(&intent, content.as_ref().map(|c| c.0.as_slice()))
             .map_err(|error| Stop::refused(error.code(), "the act does not parse"))?;
         check_judgement(pinned, &admission, &intent, &Purpose::Admit)?;
-        ensure(admission.body.verdict == Verdict::Allow, ReasonCode::PolicyDenied, "the node did not admit it")?;
+        ensure(
+            admission.body.verdict == Verdict::Allow,
+            ReasonCode::PolicyDenied,
+            "the node did not admit it",
+        )?;
         let context = ApprovalContext::of(state, &intent, &Purpose::Admit, now_ms);
         check_floor_admit(authority.floor(), act.class(), state.sets(), &approvals, &context)
             .map_err(|code| Stop::refused(code, "the key's floor"))?;
@@ -73,7 +80,11 @@ impl Kernel {
         ensure(!fence, ReasonCode::SplitBrainFenced, "this boot is fenced")?;
         ledger::refuse_tombstoned(&mut self.vault, &link)?;
         let mut mark = IntentMark::load(&mut self.vault, &link)?;
-        ensure(!mark.opened_result, ReasonCode::ReplayOrConflict, "this intent's result may be out already")?;
+        ensure(
+            !mark.opened_result,
+            ReasonCode::ReplayOrConflict,
+            "this intent's result may be out already",
+        )?;
         let mut usage = Usage::load(&mut self.vault, &intent.act)?;
         usage.has_room(&authority, now_ms)?;
         phase.may(Verb::Open, Phase::Admitted)?;

@@ -52,7 +52,11 @@ impl Kernel {
         let Request { level, calls, frames } = request;
         let (held, publication) = self.publication(&execution_id)?;
         held.gate.phase().allows(Verb::OpenResult)?;
-        ensure(matches!(level, OPEN | CONFIRM), ReasonCode::WrongPhase, "shares open in levels 2 and 3")?;
+        ensure(
+            matches!(level, OPEN | CONFIRM),
+            ReasonCode::WrongPhase,
+            "shares open in levels 2 and 3",
+        )?;
         let plan = compiled(&publication.header, &held.intent, held.backend)?;
         let pinned = self.pinned()?;
         let peers = publication_peers(pinned, &self.marks, &publication.header.participants)?;
@@ -61,7 +65,10 @@ impl Kernel {
         let events = match publication.course.ask(&plan, level, &calls, &heard)? {
             Asked::Again => return repeated(&publication.replies, level),
             Asked::Elsewhere => {
-                return Err(Stop::refused(ReasonCode::StepPermitReused, "a consumed permit in another context"));
+                return Err(Stop::refused(
+                    ReasonCode::StepPermitReused,
+                    "a consumed permit in another context",
+                ));
             }
             Asked::Next(events) => events,
         };
@@ -77,7 +84,9 @@ impl Kernel {
         ledger::refuse_tombstoned(&mut self.vault, &intent)?;
         let said = match &record.holding {
             Holding::Signature { .. } => Bytes(record.share(&mut self.vault)?.to_vec()),
-            Holding::Key { ready } => Bytes(codec::encode(&Signed::new(ready.clone(), self.identity.signer()))),
+            Holding::Key { ready } => {
+                Bytes(codec::encode(&Signed::new(ready.clone(), self.identity.signer())))
+            }
         };
         let mut output = Output::default();
         for event in &events {
@@ -118,9 +127,10 @@ impl Kernel {
         let steps: Vec<&Step> = plan.at_level(CONFIRM).collect();
         for (step, event) in steps.iter().zip(&events) {
             let word = match step.op {
-                MicroOp::Confirm => {
-                    Word { broadcast: Some(Bytes(digest::sha256(&result).0.to_vec())), ..Word::default() }
-                }
+                MicroOp::Confirm => Word {
+                    broadcast: Some(Bytes(digest::sha256(&result).0.to_vec())),
+                    ..Word::default()
+                },
                 _ => Word { public: Some(result.clone()), ..Word::default() },
             };
             output.say(event, word);
@@ -140,7 +150,11 @@ impl Kernel {
         Ok(KernelReply::Level(Box::new(reply)))
     }
 
-    fn published(&self, record: &HeldRecord, result: Bytes) -> Result<Signed<PublishedResult>, Stop> {
+    fn published(
+        &self,
+        record: &HeldRecord,
+        result: Bytes,
+    ) -> Result<Signed<PublishedResult>, Stop> {
         let pinned = self.pinned()?;
         let publication = record.publication.as_ref();
         let grant = publication.and_then(|p| p.grant.as_ref());
@@ -205,18 +219,29 @@ fn check_grants(
 ) -> Result<(), Stop> {
     let bad = |rule| Stop::refused(ReasonCode::BindingMismatch, rule);
     let publication = record.publication.as_ref();
-    let own = publication.and_then(|p| p.grant.as_ref()).ok_or_else(|| bad("this kernel did not grant"))?;
+    let own = publication
+        .and_then(|p| p.grant.as_ref())
+        .ok_or_else(|| bad("this kernel did not grant"))?;
     let head = pinned.state.head();
-    ensure(own.body.head == head, ReasonCode::StaleEpoch, "the head moved since this kernel granted")?;
+    ensure(
+        own.body.head == head,
+        ReasonCode::StaleEpoch,
+        "the head moved since this kernel granted",
+    )?;
     let step = op_step(plan, MicroOp::GateGrant).ok_or_else(|| bad("the plan has no gate"))?;
     for (node, peer) in peers {
-        let said = heard.payloads.get(&(step, node.clone())).ok_or_else(|| bad("a grant is missing"))?;
+        let said =
+            heard.payloads.get(&(step, node.clone())).ok_or_else(|| bad("a grant is missing"))?;
         let grant: Signed<PublicationReceipt> =
             codec::decode(said).map_err(|_| bad("a payload is no grant"))?;
         let body = grant
             .verify(peer.passport.kernel_key)
             .map_err(|_| bad("a grant is not signed by its node's kernel"))?;
-        ensure(body.verdict == Verdict::Allow && !body.destroyed, ReasonCode::PublicationDenied, "a participant did not grant")?;
+        ensure(
+            body.verdict == Verdict::Allow && !body.destroyed,
+            ReasonCode::PublicationDenied,
+            "a participant did not grant",
+        )?;
         ensure(body.head == head, ReasonCode::StaleEpoch, "a grant at another head")?;
         let expected = PublicationReceipt {
             node: node.clone(),
@@ -253,7 +278,8 @@ fn signature(
     shares.insert(me.to_owned(), share.to_vec());
     let key = SuiteGroupKey::decode(suite(ready.backend), &ready.package)
         .map_err(|_| (ReasonCode::Internal, None))?;
-    let commitments = commitments.iter().map(|c| (c.node.as_str().to_owned(), c.bytes.to_vec())).collect();
+    let commitments =
+        commitments.iter().map(|c| (c.node.as_str().to_owned(), c.bytes.to_vec())).collect();
     let signature = dvm_blame::aggregate(&key, &commitments, message, &shares)
         .map_err(|fault| performance::told(&fault))?;
     Ok(Bytes(signature.to_vec()))

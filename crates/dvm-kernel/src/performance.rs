@@ -69,7 +69,12 @@ pub(crate) enum Made {
     /// A key share with the public half of its key.
     Key { share: Secret<Vec<u8>>, public_key: [u8; 32], package: Vec<u8>, transcript: B32 },
     /// A signature share with all signers' commitments.
-    Signature { share: Secret<Vec<u8>>, commitments: BTreeMap<String, Vec<u8>>, nonce: [u8; 32], digest: B32 },
+    Signature {
+        share: Secret<Vec<u8>>,
+        commitments: BTreeMap<String, Vec<u8>>,
+        nonce: [u8; 32],
+        digest: B32,
+    },
 }
 
 /// The secret side of one act run.
@@ -153,7 +158,12 @@ impl<C: FrostSuite> Play<C> {
         Ok(Self::Signing(Box::new(Signing::new(KeyShare::unseal(share)?, message))))
     }
 
-    fn perform(&mut self, op: MicroOp, inbox: &Inbox, rng: &mut dyn CryptoRngCore) -> Result<Said, Fault> {
+    fn perform(
+        &mut self,
+        op: MicroOp,
+        inbox: &Inbox,
+        rng: &mut dyn CryptoRngCore,
+    ) -> Result<Said, Fault> {
         match self {
             Self::Keygen(keygen) => keygen.perform(op, inbox, rng),
             Self::Signing(signing) => signing.perform(op, inbox, rng),

@@ -132,7 +132,11 @@ mod tests {
                 for (to, _) in STATED {
                     let letter = if to == Empty { 'E' } else { to.name().chars().next().unwrap() };
                     let expected = stated.contains(letter);
-                    assert_eq!(phase.may(verb, to).is_ok(), expected, "{phase:?} x {verb:?} -> {to:?}");
+                    assert_eq!(
+                        phase.may(verb, to).is_ok(),
+                        expected,
+                        "{phase:?} x {verb:?} -> {to:?}"
+                    );
                 }
             }
         }

@@ -20,10 +20,18 @@ use crate::stop::{Stop, ensure};
 use crate::{Answer, Kernel};
 
 impl Kernel {
-    pub(crate) fn start_publication(&mut self, proposal: Proposal, frames: Vec<Envelope>) -> Answer {
+    pub(crate) fn start_publication(
+        &mut self,
+        proposal: Proposal,
+        frames: Vec<Envelope>,
+    ) -> Answer {
         let header = proposal.header;
         let (link, held) = self.held_for(&header)?;
-        ensure(proposal.opens.is_empty(), ReasonCode::BindingMismatch, "a publication has no openings")?;
+        ensure(
+            proposal.opens.is_empty(),
+            ReasonCode::BindingMismatch,
+            "a publication has no openings",
+        )?;
         check_header(&header, held, self.pinned()?)?;
         let plan = compiled(&header, &held.intent, held.backend)?;
         self.check_last_level(held, frames)?;
@@ -31,7 +39,10 @@ impl Kernel {
 
         let under_way = held.publication.as_ref().map(|p| p.course.execution_id);
         if held.gate != Gate::Held && under_way != Some(execution_id) {
-            return Err(Stop::refused(ReasonCode::ReplayOrConflict, "another publication was granted"));
+            return Err(Stop::refused(
+                ReasonCode::ReplayOrConflict,
+                "another publication was granted",
+            ));
         }
         if under_way != Some(execution_id) {
             // Until the grant this lives in memory only: nothing was said in it.
@@ -48,7 +59,9 @@ impl Kernel {
 
     fn held_for(&self, header: &RunHeader) -> Result<(Link, &HeldRecord), Stop> {
         let run = self.runs.get(&header.intent);
-        let run = run.ok_or_else(|| Stop::refused(ReasonCode::NotFound, "nothing is held for this intent"))?;
+        let run = run.ok_or_else(|| {
+            Stop::refused(ReasonCode::NotFound, "nothing is held for this intent")
+        })?;
         run.phase().allows(Verb::Start)?;
         match &run.stage {
             Stage::Held(held) => Ok((header.intent, held)),
@@ -57,14 +70,19 @@ impl Kernel {
     }
 
     /// The held result and the publication under way, by the publication's id.
-    pub(crate) fn publication(&self, execution_id: &B32) -> Result<(&HeldRecord, &Publication), Stop> {
+    pub(crate) fn publication(
+        &self,
+        execution_id: &B32,
+    ) -> Result<(&HeldRecord, &Publication), Stop> {
         let link = self.find(execution_id)?;
         let Some(Run { stage: Stage::Held(held), .. }) = self.runs.get(&link) else {
             return Err(Stop::refused(ReasonCode::WrongPhase, "nothing is held"));
         };
-        let publication = held.publication.as_ref().filter(|p| p.course.execution_id == *execution_id);
-        let publication = publication
-            .ok_or_else(|| Stop::refused(ReasonCode::WrongPhase, "this is not a publication under way"))?;
+        let publication =
+            held.publication.as_ref().filter(|p| p.course.execution_id == *execution_id);
+        let publication = publication.ok_or_else(|| {
+            Stop::refused(ReasonCode::WrongPhase, "this is not a publication under way")
+        })?;
         Ok((held, publication))
     }
 

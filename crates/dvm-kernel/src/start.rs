@@ -25,7 +25,11 @@ use crate::store::{self, Kind};
 use crate::{Answer, Kernel};
 
 /// The plan of a run, compiled here; refused if the header names another.
-pub(crate) fn compiled(header: &RunHeader, intent: &CanonicalIntent, backend: Backend) -> Result<Plan, Stop> {
+pub(crate) fn compiled(
+    header: &RunHeader,
+    intent: &CanonicalIntent,
+    backend: Backend,
+) -> Result<Plan, Stop> {
     let run = dvm_score::Run::of(&header.kind, intent.scope);
     let compiled = dvm_score::compile(&intent.act, run, backend, &header.participants)
         .map_err(|error| Stop::refused(error.code(), "the act does not compile"))?;
@@ -35,7 +39,10 @@ pub(crate) fn compiled(header: &RunHeader, intent: &CanonicalIntent, backend: Ba
 }
 
 /// The backend that performs an intent.
-pub(crate) fn backend_of(intent: &CanonicalIntent, authority: &Authority<'_>) -> Result<Backend, Stop> {
+pub(crate) fn backend_of(
+    intent: &CanonicalIntent,
+    authority: &Authority<'_>,
+) -> Result<Backend, Stop> {
     match (&intent.act, authority.record()) {
         (Act::KeyGenerate { backend, .. }, _) => Ok(*backend),
         (_, Some(record)) => Ok(record.ready.backend),
@@ -84,12 +91,28 @@ fn check_opens(
         let open = signed
             .verify(passport.kernel_key)
             .map_err(|_| Stop::refused(bad, "an opening is not signed by its node's kernel"))?;
-        ensure(open.cluster == pinned.cluster() && open.intent == proposal.header.intent, bad, "an opening of another intent")?;
-        ensure(open.head == pinned.state.head(), ReasonCode::StaleEpoch, "an opening at another head")?;
+        ensure(
+            open.cluster == pinned.cluster() && open.intent == proposal.header.intent,
+            bad,
+            "an opening of another intent",
+        )?;
+        ensure(
+            open.head == pinned.state.head(),
+            ReasonCode::StaleEpoch,
+            "an opening at another head",
+        )?;
         let skew_ms = open.time_ms.abs_diff(now_ms);
-        ensure(skew_ms <= limits::CLOCK_SKEW_MS_MAX, ReasonCode::Expired, "an opening's time is too far from ours")?;
+        ensure(
+            skew_ms <= limits::CLOCK_SKEW_MS_MAX,
+            ReasonCode::Expired,
+            "an opening's time is too far from ours",
+        )?;
         if open.node == pinned.node {
-            ensure(signed == own, ReasonCode::ReplayOrConflict, "our opening in it is not the last that we gave")?;
+            ensure(
+                signed == own,
+                ReasonCode::ReplayOrConflict,
+                "our opening in it is not the last that we gave",
+            )?;
             continue;
         }
         let fence = fenced(&pinned.state, &open.node, open.boot.generation);
@@ -103,7 +126,12 @@ fn check_opens(
 }
 
 impl Kernel {
-    pub(crate) fn start_act(&mut self, proposal: Proposal, frames: &[dvm_core::frame::Envelope], now_ms: u64) -> Answer {
+    pub(crate) fn start_act(
+        &mut self,
+        proposal: Proposal,
+        frames: &[dvm_core::frame::Envelope],
+        now_ms: u64,
+    ) -> Answer {
         let header = &proposal.header;
         ensure(frames.is_empty(), ReasonCode::BindingMismatch, "an act starts without frames")?;
         let run = self
@@ -117,26 +145,30 @@ impl Kernel {
         let pinned = self.pinned()?;
         let authority = authority_for(&pinned.state, &run.intent, now_ms)
             .map_err(|code| Stop::refused(code, "no authority for this intent"))?;
-        let about = header.cluster == pinned.cluster() && header.key_epoch == run.intent.act.key_epoch();
-        ensure(about, ReasonCode::BindingMismatch, "the header is of another cluster or key epoch")?;
+        let about =
+            header.cluster == pinned.cluster() && header.key_epoch == run.intent.act.key_epoch();
+        ensure(
+            about,
+            ReasonCode::BindingMismatch,
+            "the header is of another cluster or key epoch",
+        )?;
         check_participants(header, &run.intent, &authority, &pinned.node)?;
         let backend = backend_of(&run.intent, &authority)?;
         let plan = compiled(header, &run.intent, backend)?;
-        let (peers, raised) = check_opens(pinned, &self.marks, (&proposal, &admitted.open), now_ms)?;
+        let (peers, raised) =
+            check_opens(pinned, &self.marks, (&proposal, &admitted.open), now_ms)?;
         let ready = authority.record().map(|r| r.ready.clone());
 
         let seed = self.draw();
         let performance = self.prepare(header, ready.as_ref(), backend)?;
-        let running = self.running(proposal.header, (plan, peers, seed), (backend, ready, performance))?;
+        let mut running =
+            self.running(proposal.header, (plan, peers, seed), (backend, ready, performance))?;
+        running.raised = raised;
         let execution_id = running.course.execution_id;
         let permits = running.course.mint(&running.plan, 1);
         let intent = running.header.intent;
-        let mut draft = self.draft();
-        for (node, mark) in &raised {
-            ledger::save_mark(&mut draft, node, mark);
-        }
-        self.commit(draft)?;
-        for (node, mark) in raised {
+        // Durable with level 1, before this kernel says anything in the run; a start alone says nothing to anyone.
+        for (node, mark) in running.raised.clone() {
             self.marks.set(node, mark);
         }
         if let Some(run) = self.runs.get_mut(&intent) {
@@ -151,7 +183,8 @@ impl Kernel {
         (plan, peers, seed): (Plan, Peers, dvm_core::B32),
         (backend, ready, performance): (Backend, Option<KeyReady>, Performance),
     ) -> Result<Running, Stop> {
-        let Some(Stage::Admitted(admitted)) = self.runs.get(&header.intent).map(|r| &r.stage) else {
+        let Some(Stage::Admitted(admitted)) = self.runs.get(&header.intent).map(|r| &r.stage)
+        else {
             return Err(Stop::internal("an admitted run without an opening"));
         };
         let Admitted { act, open } = &**admitted;
@@ -166,6 +199,7 @@ impl Kernel {
             performance,
             inbox: Inbox::default(),
             microtrace: seed,
+            raised: Vec::new(),
             header,
         })
     }
@@ -196,14 +230,19 @@ impl Kernel {
         };
         let message = admitted.act.bytes_to_sign().unwrap_or_default().to_vec();
         let id = key_share_id(&ready.key_id, &link_of(ready));
-        let share = store::read(&mut self.vault, Kind::KeyShare, &id)?
-            .ok_or_else(|| Stop::refused(ReasonCode::NotFound, "this kernel holds no share of the active key"))?;
+        let share = store::read(&mut self.vault, Kind::KeyShare, &id)?.ok_or_else(|| {
+            Stop::refused(ReasonCode::NotFound, "this kernel holds no share of the active key")
+        })?;
         Performance::signing(backend, &share, message).map_err(bug)
     }
 }
 
 /// The other participants of a publication: any boot that does not contradict the highest seen may speak.
-pub(crate) fn publication_peers(pinned: &Pinned, marks: &PeerMarks, participants: &[NodeId]) -> Result<Peers, Stop> {
+pub(crate) fn publication_peers(
+    pinned: &Pinned,
+    marks: &PeerMarks,
+    participants: &[NodeId],
+) -> Result<Peers, Stop> {
     let others = participants.iter().filter(|p| **p != pinned.node);
     let peer = |node: &NodeId| {
         let boot = PeerBoot::NotBeside(marks.boot(node));

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::course::{Asked, Heard};
 use crate::held::{Commitment, Gate, HeldRecord, Holding};
-use crate::ledger::Usage;
+use crate::ledger::{self, Usage};
 use crate::level::{self, Output, Place, Request, Word};
 use crate::performance::{self, Made, Said};
 use crate::phase::{Phase, Verb};
@@ -48,7 +48,8 @@ impl Artifact for LevelPermits {
 /// commit refuses to set twice.
 pub(crate) fn mark_consumed(draft: &mut Draft, steps: &[Step], events: &[PermitEvent]) {
     let Some(first) = events.first() else { return };
-    let id = |number: u16| [first.context.execution_id.0.as_slice(), &number.to_be_bytes()].concat();
+    let id =
+        |number: u16| [first.context.execution_id.0.as_slice(), &number.to_be_bytes()].concat();
     let permits = LevelPermits { events: events.to_vec() };
     draft.insert_new(Kind::Permits, &id(first.context.level), codec::encode(&permits));
     for step in steps.iter().filter(|s| s.effect == Effect::Consume) {
@@ -82,11 +83,16 @@ impl Kernel {
             Asked::Elsewhere => {
                 // Somebody tries to make consumed material serve twice: nothing of this run may go on.
                 self.end_run(link, ReasonCode::MaterialPoisoned, now_ms)?;
-                Err(Stop::refused(ReasonCode::StepPermitReused, "a consumed permit in another context; the run is poisoned"))
+                Err(Stop::refused(
+                    ReasonCode::StepPermitReused,
+                    "a consumed permit in another context; the run is poisoned",
+                ))
             }
             Asked::Next(events) => {
                 // Out of the table while it is worked on: if the commit fails, it and its secrets are gone.
-                let Some(run) = self.runs.remove(&link) else { return Err(Stop::internal("no run")) };
+                let Some(run) = self.runs.remove(&link) else {
+                    return Err(Stop::internal("no run"));
+                };
                 let Run { intent, stage: Stage::Running(running) } = run else {
                     return Err(Stop::internal("the run does not perform levels"));
                 };
@@ -117,6 +123,9 @@ impl Kernel {
         });
         let mut draft = self.draft();
         mark_consumed(&mut draft, &steps, &events);
+        for (node, mark) in running.raised.drain(..) {
+            ledger::save_mark(&mut draft, &node, &mark);
+        }
         let (mut reply, stage) = match performed {
             Err((at, (code, blame))) => {
                 if let Some(event) = events.get(at) {
@@ -124,31 +133,20 @@ impl Kernel {
                 }
                 running.course.advance(heard, &events, B32::default());
                 self.count_failure(&intent, &mut draft)?;
-                let aborted = Some(code);
-                let receipt = self.permit_receipt(&running, &mut draft, (None, aborted, now_ms))?;
-                let reply = LevelReply { results: output.results, receipt: Some(receipt), ..level::empty() };
-                (reply, Stage::Closed)
+                let receipt =
+                    Some(self.permit_receipt(&running, &mut draft, (None, Some(code), now_ms))?);
+                let results = output.results;
+                (LevelReply { results, receipt, ..level::empty() }, Stage::Closed)
             }
             Ok(finished) => {
-                let recipients = running.recipients();
-                let place = Place {
-                    signer: self.identity.signer(),
-                    boot: self.boot,
-                    from: self.pinned()?.node.clone(),
-                    execution_id: running.course.execution_id,
-                    level,
-                    prev_view: heard.view,
-                    recipients: &recipients,
-                };
-                let (mut reply, own_root) = level::sign(place, output, &mut draft, &mut *self.around.rng);
-                running.course.advance(heard, &events, own_root);
+                let mut reply =
+                    self.sign_act_level(&mut running, (heard, &events), output, &mut draft)?;
                 let stage = match finished {
-                    None if level < running.plan.levels() => {
-                        reply.next = running.course.mint(&running.plan, running.course.next_level());
-                        Stage::Running(running)
+                    Some(done) => self.hold(done, &running, (&mut draft, &mut reply), now_ms)?,
+                    None if level >= running.plan.levels() => {
+                        return Err(Stop::internal("the last level made no result"));
                     }
-                    None => return Err(Stop::internal("the last level made no result")),
-                    Some(finished) => self.hold(finished, &running, (&mut draft, &mut reply), now_ms)?,
+                    None => Stage::Running(running),
                 };
                 (reply, stage)
             }
@@ -161,12 +159,37 @@ impl Kernel {
         Ok(KernelReply::Level(Box::new(reply)))
     }
 
+    /// Signs a level of an act run and takes it over.
+    fn sign_act_level(
+        &mut self,
+        running: &mut Running,
+        (heard, events): (Heard, &[PermitEvent]),
+        output: Output,
+        draft: &mut Draft,
+    ) -> Result<LevelReply, Stop> {
+        let recipients = running.recipients();
+        let place = Place {
+            signer: self.identity.signer(),
+            boot: self.boot,
+            from: self.pinned()?.node.clone(),
+            execution_id: running.course.execution_id,
+            level: running.course.next_level(),
+            prev_view: heard.view,
+            recipients: &recipients,
+        };
+        let (mut reply, own_root) = level::sign(place, output, draft, &mut *self.around.rng);
+        running.course.advance(heard, events, own_root);
+        reply.next = running.course.mint(&running.plan, running.course.next_level());
+        Ok(reply)
+    }
+
     /// Puts the level's payloads where the steps find them; sealed ones are opened here.
     fn receive(&self, running: &mut Running, heard: &mut Heard) -> Result<(), Failure> {
         let internal = (ReasonCode::Internal, None);
         let pinned = self.pinned.as_ref().ok_or_else(|| internal.clone())?;
         for ((index, from), bytes) in std::mem::take(&mut heard.payloads) {
-            let step = running.plan.steps.get(usize::from(index)).ok_or_else(|| internal.clone())?;
+            let step =
+                running.plan.steps.get(usize::from(index)).ok_or_else(|| internal.clone())?;
             let bytes = if step.phase.kind == PhaseKind::P2p {
                 let info = seal_info(running, step, (&from, &pinned.node));
                 let opened = self.identity.sealing().open(&info, &step.index.to_be_bytes(), &bytes);
@@ -192,21 +215,28 @@ impl Kernel {
             let (done, public) = self.finish(running, intent, made, now_ms)?;
             let result_ref = done.record.facts.result_ref();
             *finished = Some(done);
-            return Ok(Word { broadcast: Some(Bytes(result_ref.0.to_vec())), public, ..Word::default() });
+            return Ok(Word {
+                broadcast: Some(Bytes(result_ref.0.to_vec())),
+                public,
+                ..Word::default()
+            });
         }
         let rng = &mut *self.around.rng;
         let said = running.performance.perform(step.op, &running.inbox, rng).map_err(told)?;
         running.microtrace = traced(running.microtrace, step, &said);
-        let me = self.pinned.as_ref().map(|p| p.node.clone()).ok_or((ReasonCode::Internal, None))?;
+        let me =
+            self.pinned.as_ref().map(|p| p.node.clone()).ok_or((ReasonCode::Internal, None))?;
         if let Some(own) = &said.broadcast {
             running.inbox.put(step.op, me.clone(), Zeroizing::new(own.clone()));
         }
-        let mut word = Word { broadcast: said.broadcast.map(Bytes), public: said.public, ..Word::default() };
+        let mut word =
+            Word { broadcast: said.broadcast.map(Bytes), public: said.public, ..Word::default() };
         for (to, peer) in &running.peers {
             let Some(plain) = said.private.get(to.as_str()) else { continue };
             let info = seal_info(running, step, (&me, to));
             let (key, aad) = (peer.passport.sealing_key.0, step.index.to_be_bytes());
-            let sealed = plain.expose(|plain| seal::seal(&key, &info, &aad, plain, &mut self.around.rng));
+            let sealed =
+                plain.expose(|plain| seal::seal(&key, &info, &aad, plain, &mut self.around.rng));
             let sealed = sealed.map_err(|_| (ReasonCode::PayloadRejected, Some(to.clone())))?;
             word.private.push((to.clone(), Bytes(sealed)));
         }
@@ -232,12 +262,18 @@ impl Kernel {
                 };
                 let commitments: Option<Vec<_>> = commitments.into_iter().map(named).collect();
                 let commitments = commitments.ok_or_else(|| internal.clone())?;
-                let facts = ResultFacts { execution_id, digest, public_nonce: Bytes(nonce.to_vec()) };
+                let facts =
+                    ResultFacts { execution_id, digest, public_nonce: Bytes(nonce.to_vec()) };
                 (facts, Holding::Signature { ready: ready.clone(), commitments }, share)
             }
             Made::Key { share, public_key, package, transcript } => {
-                let ready = key_ready(intent, running, (&public_key, package, transcript)).ok_or(internal)?;
-                let facts = ResultFacts { execution_id, digest: transcript, public_nonce: Bytes::default() };
+                let ready = key_ready(intent, running, (&public_key, package, transcript))
+                    .ok_or(internal)?;
+                let facts = ResultFacts {
+                    execution_id,
+                    digest: transcript,
+                    public_nonce: Bytes::default(),
+                };
                 (facts, Holding::Key { ready }, share)
             }
         };
@@ -313,7 +349,11 @@ impl Kernel {
     }
 
     /// Counts a failed check of an intent's key, with the draft that ends the run.
-    pub(crate) fn count_failure(&mut self, intent: &CanonicalIntent, draft: &mut Draft) -> Result<(), Stop> {
+    pub(crate) fn count_failure(
+        &mut self,
+        intent: &CanonicalIntent,
+        draft: &mut Draft,
+    ) -> Result<(), Stop> {
         let log_size = self.pinned()?.state.head().size;
         let mut usage = Usage::load(&mut self.vault, &intent.act)?;
         usage.failed(log_size);

@@ -46,9 +46,11 @@ impl Stop {
             Self::Refused { code, rule } => {
                 KernelReply::Refused { code, rule: rule.to_owned(), publication: None }
             }
-            Self::AtTheGate { code, receipt } => {
-                KernelReply::Refused { code, rule: "the gate".to_owned(), publication: Some(receipt) }
-            }
+            Self::AtTheGate { code, receipt } => KernelReply::Refused {
+                code,
+                rule: "the gate".to_owned(),
+                publication: Some(receipt),
+            },
             Self::Fault(_) => KernelReply::Refused {
                 code: ReasonCode::Internal,
                 rule: "the vault failed".to_owned(),

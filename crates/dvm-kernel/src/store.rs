@@ -174,12 +174,19 @@ pub(crate) fn read(
 }
 
 /// One record, decoded.
-pub(crate) fn load<T: Artifact>(vault: &mut Vault, kind: Kind, id: &[u8]) -> Result<Option<T>, Stop> {
+pub(crate) fn load<T: Artifact>(
+    vault: &mut Vault,
+    kind: Kind,
+    id: &[u8],
+) -> Result<Option<T>, Stop> {
     read(vault, kind, id)?.map(|bytes| decoded(&bytes)).transpose()
 }
 
 /// Every record of a kind, decoded, by id.
-pub(crate) fn load_all<T: Artifact>(vault: &mut Vault, kind: Kind) -> Result<Vec<(Vec<u8>, T)>, Stop> {
+pub(crate) fn load_all<T: Artifact>(
+    vault: &mut Vault,
+    kind: Kind,
+) -> Result<Vec<(Vec<u8>, T)>, Stop> {
     let records: Vec<Record> = peek(vault, |txn| txn.scan(kind.name()))?;
     records.into_iter().map(|r| Ok((r.id.clone(), decoded(&r.plaintext)?))).collect()
 }

@@ -65,7 +65,8 @@ impl<C: FrostSuite> Keygen<C> {
             }
             (MicroOp::DkgOpen, State::Committed(committed)) => {
                 let (opened, opening) = dkg::open(committed, inbox.digests(MicroOp::DkgCommit)?)?;
-                let copy = |peer: &String| (peer.clone(), opening.expose(|o| Secret::new(o.clone())));
+                let copy =
+                    |peer: &String| (peer.clone(), opening.expose(|o| Secret::new(o.clone())));
                 said.private = self.peers.iter().map(copy).collect();
                 State::Opened(opened)
             }
@@ -141,7 +142,10 @@ impl<C: FrostSuite> Keygen<C> {
         Ok(State::Agreed(agreed))
     }
 
-    fn of_probers<T>(&self, mut all: std::collections::BTreeMap<String, T>) -> std::collections::BTreeMap<String, T> {
+    fn of_probers<T>(
+        &self,
+        mut all: std::collections::BTreeMap<String, T>,
+    ) -> std::collections::BTreeMap<String, T> {
         all.retain(|node, _| self.probers.contains(node));
         all
     }

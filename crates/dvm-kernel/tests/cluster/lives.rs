@@ -5,7 +5,8 @@ use dvm_core::ReasonCode;
 use dvm_core::call::{KernelCall, KernelReply};
 use dvm_core::intent::Backend;
 
-use crate::harness::{Cluster, NODES, refusal};
+use crate::harness::{Cluster, NODES};
+use crate::messenger::refusal;
 
 fn suite(backend: Backend) -> Suite {
     match backend {
@@ -26,7 +27,10 @@ fn lives_from_keygen_to_a_verified_signature(backend: Backend) {
         for result in published {
             assert_eq!(result.body.result_ref, Cluster::result_ref(&held));
             let signature = &result.body.result;
-            assert_eq!(verify_signature(suite(backend), &ready.public_key, &content, signature), Ok(()));
+            assert_eq!(
+                verify_signature(suite(backend), &ready.public_key, &content, signature),
+                Ok(())
+            );
         }
         assert_eq!(cluster.call(by[0], KernelCall::Status), KernelReply::Status(Vec::new()));
     }
@@ -86,7 +90,7 @@ fn no_reply_before_the_opening_carries_the_share_that_is_opened_later() {
     }
 }
 
-fn encoded(course: &crate::harness::Course) -> Vec<String> {
+fn encoded(course: &crate::messenger::Course) -> Vec<String> {
     let encode = |reply| hex::encode(dvm_core::codec::encode(&KernelReply::Level(Box::new(reply))));
     course.replies.values().cloned().map(encode).collect()
 }

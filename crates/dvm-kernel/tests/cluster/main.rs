@@ -9,6 +9,7 @@
 
 mod harness;
 mod lives;
+mod messenger;
 mod refusals_at_the_gate;
 mod refusals_before;
 mod restarts;

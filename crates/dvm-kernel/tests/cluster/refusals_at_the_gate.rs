@@ -11,7 +11,8 @@ use dvm_core::receipt::PublicationReceipt;
 use dvm_core::trace::Outcome;
 use dvm_core::{B32, Bytes, NodeId, ReasonCode, Signed};
 
-use crate::harness::{Cluster, Course, corrupt, id, key, level, resay};
+use crate::harness::{Cluster, corrupt, id, key};
+use crate::messenger::{Course, level, resay};
 
 const BACKEND: Backend = Backend::FrostEd25519;
 
@@ -41,7 +42,11 @@ fn phases(cluster: &mut Cluster, node: &str) -> Vec<String> {
 }
 
 /// Expects a signed refusal, and gives it.
-fn refused_with_receipt(cluster: &mut Cluster, call: KernelCall, expected: ReasonCode) -> PublicationReceipt {
+fn refused_with_receipt(
+    cluster: &mut Cluster,
+    call: KernelCall,
+    expected: ReasonCode,
+) -> PublicationReceipt {
     match cluster.call("n1", call) {
         KernelReply::Refused { code, publication: Some(receipt), .. } => {
             assert_eq!(code, expected);
@@ -110,10 +115,12 @@ fn gate_refuses_release_approvals_of_another_result() {
 fn gate_refuses_a_judgement_that_is_not_a_fresh_release_of_this_result() {
     let (mut cluster, intent, course) = asked();
     let admission = cluster.judgement("n1", &intent, Purpose::Admit, Verdict::Allow);
-    let mut stale = cluster.judgement("n1", &intent, Cluster::release(&course), Verdict::Allow).body;
+    let mut stale =
+        cluster.judgement("n1", &intent, Cluster::release(&course), Verdict::Allow).body;
     stale.head.size -= 1;
     let stale = Box::new(Signed::new(stale, &key("n1/policy")));
-    for (given, code) in [(admission, ReasonCode::BindingMismatch), (stale, ReasonCode::StaleEpoch)] {
+    for (given, code) in [(admission, ReasonCode::BindingMismatch), (stale, ReasonCode::StaleEpoch)]
+    {
         let mut call = grant(&cluster, &intent, &course, &["a2", "a3"]);
         if let KernelCall::Grant { judgement, .. } = &mut call {
             *judgement = given;
@@ -168,9 +175,8 @@ fn publication_of_another_result_is_refused() {
     let (mut cluster, _) = Cluster::active(BACKEND);
     let (intent, held) = cluster.held_signature(b"content", "one", ["n1", "n2"], BACKEND);
     let (mut proposal, _) = Cluster::publication(&intent, &held, BACKEND);
-    let call = |proposal: &dvm_core::run::Proposal, frames: &[dvm_core::frame::Envelope]| KernelCall::Start {
-        proposal: Box::new(proposal.clone()),
-        frames: frames.to_vec(),
+    let call = |proposal: &dvm_core::run::Proposal, frames: &[dvm_core::frame::Envelope]| {
+        KernelCall::Start { proposal: Box::new(proposal.clone()), frames: frames.to_vec() }
     };
     let frames = held.inbox[&id::<NodeId>("n1")].clone();
     let mut lying = frames.clone();
@@ -187,7 +193,10 @@ fn publication_of_another_result_is_refused() {
 
 // ---- openings --------------------------------------------------------------------------------------
 
-fn opening_with(course: &Course, change: impl FnOnce(&mut Vec<dvm_core::frame::Envelope>)) -> KernelCall {
+fn opening_with(
+    course: &Course,
+    change: impl FnOnce(&mut Vec<dvm_core::frame::Envelope>),
+) -> KernelCall {
     let mut call = Cluster::open_result_call(course, &id("n1"));
     if let KernelCall::OpenResult { frames, .. } = &mut call {
         change(frames);
@@ -289,14 +298,16 @@ fn denial_and_abort_come_too_late_once_the_share_may_be_out() {
     cluster.advance(&mut course, |_, course, node| Cluster::open_result_call(course, node));
     let late = denial(&cluster, &intent, "a3");
     cluster.refused("n1", late, ReasonCode::WrongPhase);
-    let abort = KernelCall::Abort { execution_id: course.execution_id, code: ReasonCode::RemoteTimeout };
+    let abort =
+        KernelCall::Abort { execution_id: course.execution_id, code: ReasonCode::RemoteTimeout };
     cluster.refused("n1", abort, ReasonCode::WrongPhase);
 }
 
 #[test]
 fn abort_destroys_a_held_result_with_a_receipt() {
     let (mut cluster, _, course) = asked();
-    let abort = KernelCall::Abort { execution_id: course.execution_id, code: ReasonCode::RemoteTimeout };
+    let abort =
+        KernelCall::Abort { execution_id: course.execution_id, code: ReasonCode::RemoteTimeout };
     let KernelReply::Denied(receipts) = cluster.call("n1", abort) else { panic!("no receipt") };
     assert!(receipts[0].body.destroyed);
     assert!(phases(&mut cluster, "n1").is_empty());

@@ -9,7 +9,8 @@ use dvm_core::intent::{Act, Backend, CanonicalIntent};
 use dvm_core::run::{Open, Proposal};
 use dvm_core::{B32, Bytes, ReasonCode, Signed};
 
-use crate::harness::{Cluster, Course, id, key, level, refusal};
+use crate::harness::{Cluster, id, key};
+use crate::messenger::{Course, level, refusal};
 
 const BACKEND: Backend = Backend::FrostEd25519;
 
@@ -79,7 +80,10 @@ fn head_is_adopted_only_forward_and_only_with_a_quorum() {
     let mut cluster = Cluster::formed();
     let old = cluster.certify(EventKind::EmergencyHold, None);
     let short = with_two_cosignatures(&old.1);
-    let call = |entry, certificate| KernelCall::Adopt { entries: vec![entry], certificate: Box::new(certificate) };
+    let call = |entry, certificate| KernelCall::Adopt {
+        entries: vec![entry],
+        certificate: Box::new(certificate),
+    };
     cluster.refused("n3", call(old.0.clone(), short), ReasonCode::LogInconsistent);
     for node in ["n1", "n2", "n3"] {
         cluster.adopt(node, &old);
@@ -245,7 +249,7 @@ fn opening_at_an_older_or_a_newer_head_is_refused() {
     behind.head = cluster.call("n1", KernelCall::Attest).attested_head();
     let call = with(cluster.open_call("n1", &intent, Some(b"content")), |call| {
         if let KernelCall::Open { admission, .. } = call {
-            *admission = Box::new(Signed::new(behind, &key("n1/policy")));
+            **admission = Signed::new(behind, &key("n1/policy"));
         }
     });
     let KernelReply::Opened(older) = cluster.call("n1", call) else { panic!("not opened") };
@@ -371,7 +375,10 @@ fn cheater_is_named_and_failures_freeze_the_key_at_the_floors_count() {
         let call = altered(&course, |call| corrupt_commitment(&mut frames_of(call)[0]));
         let reply = level(cluster.call("n1", call));
         let outcome = &reply.results.last().unwrap().outcome;
-        let blamed = dvm_core::trace::Outcome::Fault { code: ReasonCode::PayloadRejected, blame: Some(id("n2")) };
+        let blamed = dvm_core::trace::Outcome::Fault {
+            code: ReasonCode::PayloadRejected,
+            blame: Some(id("n2")),
+        };
         assert_eq!((outcome, &reply.header), (&blamed, &None), "attempt {attempt}");
         let receipt = reply.receipt.unwrap().body;
         assert_eq!((receipt.aborted, receipt.permits), (Some(ReasonCode::PayloadRejected), 5));
@@ -386,7 +393,7 @@ fn cheater_is_named_and_failures_freeze_the_key_at_the_floors_count() {
 /// What a corrupt kernel could send: a commitment that is no point, correctly signed.
 pub(crate) fn corrupt_commitment(frame: &mut dvm_core::frame::Envelope) {
     let garbage = Bytes(vec![0xff; frame.broadcast.payloads[0].len()]);
-    crate::harness::resay(frame, &crate::harness::corrupt("n2"), garbage);
+    crate::messenger::resay(frame, &crate::harness::corrupt("n2"), garbage);
 }
 
 #[test]

@@ -4,13 +4,15 @@ use dvm_core::ReasonCode;
 use dvm_core::call::{KernelCall, KernelReply};
 use dvm_core::intent::Backend;
 
-use crate::harness::{Cluster, Course, id, level};
+use crate::harness::{Cluster, id};
+use crate::messenger::{Course, level};
 
 const BACKEND: Backend = Backend::FrostEd25519;
 
 fn restarted(cluster: &mut Cluster, held: &Course, publication: &Course) -> KernelReply {
     cluster.restart("n1");
-    let proposal = dvm_core::run::Proposal { header: publication.header.clone(), opens: Vec::new() };
+    let proposal =
+        dvm_core::run::Proposal { header: publication.header.clone(), opens: Vec::new() };
     let frames = held.inbox[&id("n1")].clone();
     cluster.call("n1", KernelCall::Start { proposal: Box::new(proposal), frames })
 }
