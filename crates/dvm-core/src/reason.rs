@@ -177,4 +177,16 @@ mod tests {
         }
         assert_eq!(ReasonCode::from_number(0), None);
     }
+
+    #[test]
+    fn the_documented_table_is_this_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reason-codes.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let (before, documented) = text.split_at(text.find("| number |").unwrap());
+        if std::env::var_os("DVM_BLESS").is_some() {
+            std::fs::write(path, format!("{before}{}", ReasonCode::table())).unwrap();
+        } else {
+            assert_eq!(documented, ReasonCode::table(), "run this test with DVM_BLESS=1");
+        }
+    }
 }
