@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn read_inverts_write_and_refuses_every_single_byte_change() {
+    fn read_inverts_write_and_after_any_single_byte_change_a_link_is_another() {
         let file = file();
         let read_back = read(&file).unwrap();
         assert_eq!(write(&read_back).unwrap(), file);
@@ -208,7 +208,12 @@ mod tests {
             for flip in 1..=255_u8 {
                 let mut other = file.clone();
                 other[at] ^= flip;
-                assert!(read(&other).is_err(), "byte {at}");
+                // A CID's codec is not under its hash: another codec is another link, which whoever
+                // names the block does not find.
+                let links =
+                    |blocks: &[(Link, &[u8])]| blocks.iter().map(|b| b.0).collect::<Vec<_>>();
+                let same = read(&other).is_ok_and(|b| links(&b) == links(&read_back));
+                assert!(!same, "byte {at}");
             }
         }
     }
