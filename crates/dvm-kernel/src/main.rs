@@ -15,6 +15,7 @@ use rand_core::OsRng;
 fn run(
     Options { vault_dir, source, require_isolation }: Options,
 ) -> Result<(), Box<dyn std::error::Error>> {
+    sandbox::log_to_vault(&vault_dir)?;
     let key = unseal(&source, &vault_dir, &mut OsRng)?;
     let binary = attest::own_binary_sha256()?;
     // Before the vault: no record is decrypted outside the sandbox.

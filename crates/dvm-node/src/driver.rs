@@ -6,8 +6,7 @@
 //!
 //! Not here: any decision.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dvm_core::call::KernelReply;
@@ -16,63 +15,21 @@ use dvm_core::ids::NodeId;
 use dvm_core::reason::ReasonCode;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::engine::{ApiCall, ApiReply, Effect, Engine, Input, Recovered, Setup, Token};
-use crate::journal::{Journal, JournalMetrics, Loaded, Table};
+use crate::api::client::Ask;
+use crate::engine::{ApiReply, Effect, Engine, Input, Recovered, Setup, Token};
+use crate::journal::{Journal, Loaded, Table};
 use crate::kernel_link::KernelLink;
 use crate::transport::{Inbound, InboundReceiver, Transport};
 use crate::wire::Wire;
 
 /// How often time alone is an input.
 const TICK: Duration = Duration::from_millis(50);
-/// Inputs that may wait; the API refuses beyond it, peers are slowed by their queues' bounds.
-const INPUTS_MAX: u64 = 20_000;
 
 /// What the engine's thread receives.
 enum Work {
     Input(Input),
-    Api { call: ApiCall, answer: oneshot::Sender<ApiReply> },
+    Api(Ask),
     Stop,
-}
-
-/// Asks the engine from anywhere in the process.
-#[derive(Clone)]
-pub struct EngineClient {
-    work: mpsc::UnboundedSender<Work>,
-    waiting: Arc<AtomicU64>,
-    journal: Journal,
-    kernel_pid: u32,
-}
-
-impl EngineClient {
-    /// Asks, and waits for the answer. `RESOURCE_LIMIT` when too much is waiting.
-    pub async fn call(&self, call: ApiCall) -> ApiReply {
-        if self.waiting.load(Ordering::Relaxed) > INPUTS_MAX {
-            let message = "the node has too much to do; retry later".to_owned();
-            return ApiReply::Error { code: ReasonCode::ResourceLimit, message };
-        }
-        let (answer, received) = oneshot::channel();
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let gone = || ApiReply::Error {
-            code: ReasonCode::Internal,
-            message: "the node is shutting down".to_owned(),
-        };
-        if self.work.send(Work::Api { call, answer }).is_err() {
-            return gone();
-        }
-        let reply = received.await.unwrap_or_else(|_| gone());
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        reply
-    }
-
-    /// Counters of the node's own durable writes.
-    pub fn journal_metrics(&self) -> JournalMetrics {
-        self.journal.metrics()
-    }
-
-    /// The kernel's process.
-    pub fn kernel_pid(&self) -> u32 {
-        self.kernel_pid
-    }
 }
 
 /// Reads what the journal holds.
@@ -108,8 +65,7 @@ pub struct Parts {
 
 /// A running engine.
 pub struct Running {
-    /// For the API.
-    pub client: EngineClient,
+    work: mpsc::UnboundedSender<Work>,
     thread: std::thread::JoinHandle<()>,
 }
 
@@ -117,7 +73,7 @@ impl Running {
     /// Stops taking inputs and waits for the thread. What is queued in the journal stays queued.
     pub fn stop(self) {
         // A thread that has already ended has nothing left to stop.
-        let _ = self.client.work.send(Work::Stop);
+        let _ = self.work.send(Work::Stop);
         let _ = self.thread.join();
     }
 }
@@ -126,28 +82,37 @@ impl Running {
 ///
 /// # Errors
 /// `LOG_INCONSISTENT` if the journal does not hold together.
-pub fn start(setup: Setup, found: Recovered, parts: Parts) -> Result<Running, ReasonCode> {
+pub fn start(
+    setup: Setup,
+    found: Recovered,
+    parts: Parts,
+    asked: mpsc::Receiver<Ask>,
+) -> Result<Running, ReasonCode> {
     let engine = Engine::new(setup, found)?;
     let (work, inputs) = mpsc::unbounded_channel();
-    let client = EngineClient {
-        work: work.clone(),
-        waiting: Arc::new(AtomicU64::new(0)),
-        journal: parts.journal.clone(),
-        kernel_pid: parts.kernel.pid(),
-    };
     tokio::spawn(listen(parts.inbound, work.clone()));
+    tokio::spawn(ask(asked, work.clone()));
     tokio::spawn(tick(work.clone()));
     let driver = Driver {
         journal: parts.journal,
         kernel: parts.kernel,
         transport: parts.transport,
-        work,
-        answers: Default::default(),
+        work: work.clone(),
+        answers: BTreeMap::new(),
         next_api: 0,
     };
-    let spawned = std::thread::Builder::new().name("engine".to_owned()).spawn(|| driver.run(engine, inputs));
+    let spawned =
+        std::thread::Builder::new().name("engine".to_owned()).spawn(|| driver.run(engine, inputs));
     let thread = spawned.map_err(|_| ReasonCode::Internal)?;
-    Ok(Running { client, thread })
+    Ok(Running { work, thread })
+}
+
+async fn ask(mut asked: mpsc::Receiver<Ask>, work: mpsc::UnboundedSender<Work>) {
+    while let Some(ask) = asked.recv().await {
+        if work.send(Work::Api(ask)).is_err() {
+            return;
+        }
+    }
 }
 
 async fn tick(work: mpsc::UnboundedSender<Work>) {
@@ -175,7 +140,8 @@ async fn listen(mut inbound: InboundReceiver, work: mpsc::UnboundedSender<Work>)
     }
 }
 
-fn read_message(from: &str, bytes: &[u8]) -> Option<Input> {
+/// A peer's bytes as an input; nothing, with a log line, if they are not a message.
+pub(crate) fn read_message(from: &str, bytes: &[u8]) -> Option<Input> {
     let from: NodeId = from.parse().ok()?;
     match codec::decode::<Wire>(bytes) {
         Ok(wire) => Some(Input::Peer { from, commits: wire.commits, message: wire.message }),
@@ -192,7 +158,7 @@ struct Driver {
     kernel: KernelLink,
     transport: Transport,
     work: mpsc::UnboundedSender<Work>,
-    answers: std::collections::BTreeMap<Token, oneshot::Sender<ApiReply>>,
+    answers: BTreeMap<Token, oneshot::Sender<ApiReply>>,
     next_api: Token,
 }
 
@@ -204,7 +170,7 @@ impl Driver {
             let input = match work {
                 Work::Stop => return,
                 Work::Input(input) => input,
-                Work::Api { call, answer } => {
+                Work::Api(Ask { call, answer }) => {
                     self.next_api += 1;
                     self.answers.insert(self.next_api, answer);
                     Input::Api { token: self.next_api, call }
@@ -271,7 +237,8 @@ impl Driver {
     }
 }
 
-fn now_ms() -> u64 {
+/// Milliseconds since the epoch, by this host's clock.
+pub fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_millis().try_into().unwrap_or(u64::MAX)
 }

@@ -13,6 +13,7 @@ pub mod driver;
 pub mod engine;
 pub mod journal;
 pub mod kernel_link;
+pub mod node;
 pub mod observe;
 pub mod setup;
 pub mod tokens;

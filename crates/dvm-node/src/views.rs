@@ -32,6 +32,8 @@ pub struct ExecutionView {
     pub display: String,
     /// Its hash, which approvals bind.
     pub display_hash: String,
+    /// Whose request.
+    pub tenant: String,
     /// Who asked.
     pub requester: String,
     /// The policy root in force here.
@@ -97,19 +99,23 @@ pub struct StatusView {
     pub node: String,
     /// CID of the genesis manifest.
     pub cluster: String,
+    /// `Forming`, `Normal`, `Degraded`, `Halted`, `Disputed` or `Retired`.
+    pub cluster_state: String,
     /// Certified events.
     pub log_size: u64,
     /// RFC 6962 root over them.
     pub log_root: String,
     /// The policy root in force.
     pub policy_root: String,
-    /// Process ids: the node's own and its kernel's.
+    /// The node's process id.
     pub pid: u32,
     /// The kernel's process id.
-    pub kernel_pid: Option<u32>,
+    pub kernel_pid: u32,
     /// Members.
     pub members: Vec<MemberView>,
-    /// Serial and total commit counters of this node's journal.
+    /// Operations that this node knows.
+    pub operations: u64,
+    /// Transactions of this node's journal since it started.
     pub journal_commits: u64,
 }
 

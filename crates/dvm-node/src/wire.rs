@@ -4,18 +4,20 @@
 use std::collections::BTreeSet;
 
 use dvm_core::admission::{AdmissionReceipt, Approval, Denial};
+use dvm_core::authority::KeyReadyCertificate;
 use dvm_core::bytes::{B32, Bytes};
 use dvm_core::call::Attestation;
 use dvm_core::codec::Artifact;
 use dvm_core::frame::{Envelope, FrameHeader};
-use dvm_core::governance::{Cosignature, EventKind, HeadCertificate, HeadRef, LogEntry, SignedDecision};
+use dvm_core::governance::{
+    Cosignature, EventKind, HeadCertificate, HeadRef, LogEntry, SignedDecision,
+};
 use dvm_core::intent::CanonicalIntent;
 use dvm_core::limits;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
 use dvm_core::run::{Open, Proposal};
 use dvm_core::sign::Signed;
-use dvm_core::authority::KeyReadyCertificate;
 use dvm_evidence::peer::PeerEvidence;
 use dvm_policy::Role;
 use serde::{Deserialize, Serialize};

@@ -75,7 +75,8 @@ impl Witness {
             state = gov::adopt(&state, &log, certificate).map_err(|e| e.code())?;
         }
         let register = loaded.value(Table::Meta, REGISTER).map_err(disk)?;
-        let register = register.map(|v| codec::decode::<RegisterRecord>(&v)).transpose().map_err(torn)?;
+        let register =
+            register.map(|v| codec::decode::<RegisterRecord>(&v)).transpose().map_err(torn)?;
         let register = register.map_or_else(|| Register::new(&state), |r| r.0);
         let cluster = codec::link_of(manifest);
         let sequencer = manifest.sequencer.clone();
@@ -87,7 +88,9 @@ impl Witness {
         match message {
             PeerMessage::Hello { head, .. } => self.on_hello(from, head.size),
             PeerMessage::Entry(entry) => self.on_entry(now_ms, from, &entry),
-            PeerMessage::Certified { entries, certificate } => self.on_certified(entries, *certificate),
+            PeerMessage::Certified { entries, certificate } => {
+                self.on_certified(entries, *certificate)
+            }
             PeerMessage::FetchLog { from: seq } => self.on_fetch_log(from, seq),
             // A witness takes part in nothing else.
             _ => Step::default(),
@@ -125,7 +128,11 @@ impl Witness {
             gov::cosign(&self.cluster, &allowed.head, self.me.clone(), now_ms / 1000, &self.key);
         let answer = PeerMessage::Cosigned { head: allowed.head, cosignature };
         // The register is durable before the cosignature leaves; a crash between costs nothing.
-        Step { writes: vec![self.register_write()], sends: vec![(from.clone(), answer)], refused: None }
+        Step {
+            writes: vec![self.register_write()],
+            sends: vec![(from.clone(), answer)],
+            refused: None,
+        }
     }
 
     fn register_write(&self) -> Write {
@@ -135,7 +142,8 @@ impl Witness {
 
     fn on_certified(&mut self, entries: Vec<LogEntry>, certificate: HeadCertificate) -> Step {
         let next = self.state.next_seq();
-        let fresh: Vec<LogEntry> = entries.into_iter().filter(|e| e.event.body.seq >= next).collect();
+        let fresh: Vec<LogEntry> =
+            entries.into_iter().filter(|e| e.event.body.seq >= next).collect();
         if fresh.is_empty() {
             return Step::default();
         }

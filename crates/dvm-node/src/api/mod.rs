@@ -38,8 +38,8 @@ pub use error::{ApiError, status_of};
 pub use execution::CAR;
 
 use crate::engine::{ApiCall, ApiReply};
-use client::EngineClient;
 use crate::tokens::TokenBook;
+use client::EngineClient;
 
 /// Longest wait that a caller may ask for.
 pub const WAIT_MS_MAX: u64 = 60_000;
@@ -159,9 +159,9 @@ pub async fn serve(
         stop.send_replace(true);
     });
     let api = Api { engine, tokens: Arc::new(tokens) };
-    let bounded =
-        listener::Bounded::new(listener, listener::CONNECTIONS_MAX, listener::IDLE_TIME);
-    let serving = axum::serve(bounded, router(api)).with_graceful_shutdown(stopped(stopping.clone()));
+    let bounded = listener::Bounded::new(listener, listener::CONNECTIONS_MAX, listener::IDLE_TIME);
+    let serving =
+        axum::serve(bounded, router(api)).with_graceful_shutdown(stopped(stopping.clone()));
     tokio::select! {
         served = async { serving.await } => served,
         () = async { stopped(stopping).await; tokio::time::sleep(DRAIN_TIME).await } => Ok(()),

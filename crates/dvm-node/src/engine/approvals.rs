@@ -46,12 +46,16 @@ impl Engine {
             return Err(ReasonCode::BindingMismatch);
         }
         if let Purpose::Release { execution_id, result_ref } = &body.purpose
-            && (op.act_run != Some(*execution_id) || op.result_ref != Some(*result_ref))
+            && (op.act_run.is_some_and(|run| run != *execution_id)
+                || op.result_ref.is_some_and(|result| result != *result_ref))
         {
+            // A node that did not sign knows of no result; it only carries the approval.
             return Err(ReasonCode::SessionMismatch);
         }
         self.verify_person(&body.approver, |key| approval.verify(key).is_ok())?;
-        let Some(op) = self.operations.get_mut(&body.intent) else { return Err(ReasonCode::NotFound) };
+        let Some(op) = self.operations.get_mut(&body.intent) else {
+            return Err(ReasonCode::NotFound);
+        };
         let added = op.add_approvals(std::slice::from_ref(approval));
         self.save(&approval.body.intent);
         Ok(added)
@@ -88,7 +92,11 @@ impl Engine {
 
     pub(super) fn api_release(&mut self, token: Token, id: &str) {
         let Some(intent) = self.find(id) else {
-            return self.refuse(token, ReasonCode::NotFound, format!("no operation `{id}` at this node"));
+            return self.refuse(
+                token,
+                ReasonCode::NotFound,
+                format!("no operation `{id}` at this node"),
+            );
         };
         self.try_gate(&intent);
         self.wait_for(token, intent, 2_000, false);
@@ -97,7 +105,8 @@ impl Engine {
     pub(super) fn api_deny(&mut self, token: Token, denial: Signed<Denial>) {
         let intent = denial.body.intent;
         if let Err(code) = self.take_denial(&denial) {
-            let why = "the denial is not by a known approver over this operation, or it is too late";
+            let why =
+                "the denial is not by a known approver over this operation, or it is too late";
             return self.refuse(token, code, why);
         }
         self.spread(PeerMessage::Denial(Box::new(denial)));

@@ -27,7 +27,11 @@ pub(super) struct Collection {
 impl Engine {
     pub(super) fn api_evidence(&mut self, token: Token, id: &str) {
         let Some(intent) = self.find(id) else {
-            return self.refuse(token, ReasonCode::NotFound, format!("no operation `{id}` at this node"));
+            return self.refuse(
+                token,
+                ReasonCode::NotFound,
+                format!("no operation `{id}` at this node"),
+            );
         };
         if let Some(collection) = self.collections.get_mut(&intent) {
             return collection.tokens.push(token);
@@ -71,7 +75,10 @@ impl Engine {
     }
 
     fn finish_collection(&mut self, intent: &Link) {
-        let complete = self.collections.get(intent).is_some_and(|c| c.parts.len() == self.manifest.nodes.len());
+        let complete = self
+            .collections
+            .get(intent)
+            .is_some_and(|c| c.parts.len() == self.manifest.nodes.len());
         if complete {
             self.answer_collection(intent);
         }
@@ -104,7 +111,8 @@ impl Engine {
     /// What this node holds on an intent.
     fn evidence_part(&self, intent: &Link) -> Option<PeerEvidence> {
         let op = self.operations.get(intent)?;
-        let runs = op.runs.iter().filter_map(|id| self.run_evidence(id, self.runs.get(id)?)).collect();
+        let runs =
+            op.runs.iter().filter_map(|id| self.run_evidence(id, self.runs.get(id)?)).collect();
         let (first, last) = (op.receipts.first().copied(), op.receipts.last().copied());
         let chain = match (first, last) {
             (Some(first), Some(last)) => {
@@ -132,7 +140,11 @@ impl Engine {
             .collect();
         Some(RunEvidence {
             proposal: run.proposal.clone(),
-            trace: Trace { execution_id: *id, self_peer: self.me.clone(), events: run.events.clone() },
+            trace: Trace {
+                execution_id: *id,
+                self_peer: self.me.clone(),
+                events: run.events.clone(),
+            },
             trace_root: self.trace_root(id)?,
             permits: run.permits.clone(),
             permit_receipt: run.permit_receipt.clone(),

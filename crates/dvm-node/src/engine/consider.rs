@@ -26,10 +26,19 @@ impl Engine {
         let Some(op) = self.operations.get_mut(&link) else { return };
         op.add_approvals(&ask.approvals);
         op.commits = op.commits.max(commits);
-        let live = op.act_run.filter(|_| matches!(op.state, State::Running | State::Opening | State::Published));
+        let live = op
+            .act_run
+            .filter(|_| matches!(op.state, State::Running | State::Opening | State::Published));
         if live.is_some() || op.state.is_final() {
             let code = op.codes.first().copied();
-            let answer = Considered { intent: link, attempt: ask.attempt, admission: None, open: None, live, code };
+            let answer = Considered {
+                intent: link,
+                attempt: ask.attempt,
+                admission: None,
+                open: None,
+                live,
+                code,
+            };
             return self.send(from, commits, PeerMessage::Considered(Box::new(answer)));
         }
         let gathering = self.gathering.entry(link).or_default();
@@ -48,8 +57,14 @@ impl Engine {
     }
 
     fn answer_refused(&mut self, to: &NodeId, intent: Link, attempt: u32, code: ReasonCode) {
-        let answer =
-            Considered { intent, attempt, admission: None, open: None, live: None, code: Some(code) };
+        let answer = Considered {
+            intent,
+            attempt,
+            admission: None,
+            open: None,
+            live: None,
+            code: Some(code),
+        };
         self.send(to, 0, PeerMessage::Considered(Box::new(answer)));
     }
 
@@ -70,12 +85,24 @@ impl Engine {
             intent: Box::new(op.intent.clone()),
             content: op.content.clone(),
             admission: Box::new(receipt),
-            approvals: op.approvals.iter().filter(|a| a.body.purpose == Purpose::Admit).cloned().collect(),
+            approvals: op
+                .approvals
+                .iter()
+                .filter(|a| a.body.purpose == Purpose::Admit)
+                .cloned()
+                .collect(),
         });
         let attempt = op.attempt;
+        let granted = op.publish_run.take().and(op.act_run);
         self.save(link);
         self.wake(link);
         if let Some(call) = call {
+            if let Some(run) = granted {
+                // An earlier try may have been granted here. Its share goes before a new one is
+                // opened; once it may be out, the kernel refuses both.
+                let code = ReasonCode::RemoteTimeout;
+                self.ask(KernelCall::Abort { execution_id: run, code }, Want::Abort { run });
+            }
             let gathering = self.gathering.entry(*link).or_default();
             gathering.open = None;
             gathering.opening = true;
@@ -132,7 +159,10 @@ impl Engine {
     }
 
     /// Policy's word on admitting this operation; an admission reserves its place in the ledger.
-    fn judge_admission(&mut self, link: &Link) -> Option<(Signed<AdmissionReceipt>, PolicyReceipt)> {
+    fn judge_admission(
+        &mut self,
+        link: &Link,
+    ) -> Option<(Signed<AdmissionReceipt>, PolicyReceipt)> {
         let salt = self.fresh_salt();
         let op = self.operations.get(link)?;
         let act = dvm_act::parse(&op.intent, op.content.as_deref()).ok()?;

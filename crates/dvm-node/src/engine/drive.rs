@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use dvm_core::authority::KeyReady;
-use dvm_core::call::{KernelCall, KernelReply, LevelReply, StepCall};
 use dvm_core::bytes::B32;
+use dvm_core::call::{KernelCall, KernelReply, LevelReply, StepCall};
 use dvm_core::frame::Envelope;
 use dvm_core::ids::NodeId;
 use dvm_core::intent::{Backend, CanonicalIntent};
@@ -19,7 +19,7 @@ use dvm_vm::{Ctx, StepError};
 
 use super::ladder::{Session, SignedEnvelope};
 use super::operation::State;
-use super::{Engine, Want};
+use super::{Effect, Engine, Want};
 use crate::wire::PeerMessage;
 
 /// Frames of runs that are not known yet, kept this long at most.
@@ -42,6 +42,8 @@ pub struct Run {
     pub(super) received: BTreeMap<(u16, NodeId), Envelope>,
     /// Own frames by level, as the kernel signed them.
     pub(super) sent: BTreeMap<u16, Vec<Envelope>>,
+    /// The highest level whose own frames may be out: one in doubt is kept back.
+    pub(super) emitted: u16,
     pub(super) permit_receipt: Option<Signed<PermitReceipt>>,
     pub(super) publications: Vec<Signed<PublicationReceipt>>,
     pub(super) published: Option<Signed<PublishedResult>>,
@@ -81,6 +83,7 @@ impl Run {
             permits: Vec::new(),
             received: BTreeMap::new(),
             sent: BTreeMap::new(),
+            emitted: 0,
             permit_receipt: None,
             publications: Vec::new(),
             published: None,
@@ -142,13 +145,18 @@ impl Engine {
         let Some(run) = self.runs.get_mut(run_id) else { return };
         let taken = match dvm_vm::step(&run.ctx, &mut run.vm, &event) {
             Ok(taken) => taken,
-            Err(StepError::Refused(code)) => return self.log("event refused", run_id.hex(), Some(code)),
+            Err(StepError::Refused(code)) => {
+                return self.log("event refused", run_id.hex(), Some(code));
+            }
             Err(StepError::Poison(code)) => return self.poison(run_id, code),
         };
         if taken.recorded {
             let index = run.events.len();
             run.events.push(event);
             self.save_event(run_id, index);
+        }
+        if let Some(level) = taken.emit {
+            self.emit(run_id, level);
         }
         if let Some((peer, level)) = taken.want_headers {
             let ask = PeerMessage::Headers { execution_id: *run_id, level, headers: None };
@@ -242,10 +250,8 @@ impl Engine {
         if let Some(ready) = &level.key_ready {
             run.key_ready.insert(run.ctx.self_peer().clone(), ready.clone());
         }
-        let commits = self.count_commit(&intent);
-        for frame in &level.frames {
-            self.send(&frame.to.clone(), commits, PeerMessage::Frame(Box::new(frame.clone())));
-        }
+        self.count_commit(&intent);
+        self.emit_at = Some(self.out.len());
         self.save_level(run_id, number);
         if let Some(receipt) = level.receipt {
             self.record_permit_receipt(&intent, run_id, receipt);
@@ -267,6 +273,23 @@ impl Engine {
         if let Some(fact) = own {
             self.feed(run_id, TraceEvent::Frame(fact));
         }
+        self.emit_at = None;
+    }
+
+    /// Sends a level's frames. The kernel has them on its disk, so they go ahead of this node's own
+    /// record of the level.
+    fn emit(&mut self, run_id: &B32, level: u16) {
+        let Some(run) = self.runs.get_mut(run_id) else { return };
+        run.emitted = run.emitted.max(level);
+        let frames = run.sent.get(&level).cloned().unwrap_or_default();
+        let commits = self.operations.get(&run.intent).map_or(0, |op| op.commits);
+        let at = self.emit_at.take().unwrap_or(self.out.len());
+        let sends = frames.into_iter().map(|frame| Effect::Send {
+            to: frame.to.clone(),
+            commits,
+            message: PeerMessage::Frame(Box::new(frame)),
+        });
+        self.out.splice(at..at, sends);
     }
 
     /// A peer's frame: up the ladder, then into the VM.
@@ -309,8 +332,9 @@ impl Engine {
 
     /// Frames that came before their run was known.
     fn take_early(&mut self, run_id: &B32) {
-        let (mine, rest): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.early).into_iter().partition(|(_, e)| e.header.body.execution_id == *run_id);
+        let (mine, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.early)
+            .into_iter()
+            .partition(|(_, e)| e.header.body.execution_id == *run_id);
         self.early = rest.into();
         for (_, envelope) in mine {
             self.on_frame(0, envelope);
@@ -322,7 +346,8 @@ impl Engine {
         let Some(run) = self.runs.get(run_id) else { return };
         let level = run.vm.level();
         let missing = run.vm.frontier(&run.ctx).missing_peers;
-        let frames: Vec<Envelope> = run.sent.values().flatten().cloned().collect();
+        let out = run.sent.range(..=run.emitted);
+        let frames: Vec<Envelope> = out.flat_map(|(_, frames)| frames).cloned().collect();
         for frame in frames {
             self.send(&frame.to.clone(), 0, PeerMessage::Frame(Box::new(frame.clone())));
         }
@@ -360,15 +385,47 @@ impl Engine {
                 if let Some(op) = self.operations.get_mut(&intent) {
                     op.missing = missing;
                 }
-                let others: Vec<NodeId> =
-                    self.runs.get(run_id).map(|r| r.ctx.others().cloned().collect()).unwrap_or_default();
+                if *code == ReasonCode::Equivocation {
+                    self.share_headers(run_id);
+                }
+                let others: Vec<NodeId> = self
+                    .runs
+                    .get(run_id)
+                    .map(|r| r.ctx.others().cloned().collect())
+                    .unwrap_or_default();
                 for node in others {
                     let stopped = PeerMessage::Stopped { execution_id: *run_id, code: *code };
                     self.send(&node, 0, stopped);
                 }
-                self.ask(KernelCall::Abort { execution_id: *run_id, code: *code }, Want::Abort { run: *run_id });
+                self.ask(
+                    KernelCall::Abort { execution_id: *run_id, code: *code },
+                    Want::Abort { run: *run_id },
+                );
                 self.run_stopped(&intent, run_id, *code);
             }
+        }
+    }
+
+    /// Two stories of one peer: everyone gets both, so that everyone can prove it.
+    fn share_headers(&mut self, run_id: &B32) {
+        let Some(run) = self.runs.get(run_id) else { return };
+        let told = match run.events.last() {
+            Some(TraceEvent::Frame(fact)) => vec![fact.header.clone()],
+            Some(TraceEvent::Headers(headers)) => headers.clone(),
+            _ => return,
+        };
+        let Some(level) = told.first().map(|h| h.body.level) else { return };
+        let held =
+            run.received.iter().filter(|((l, _), _)| *l == level).map(|(_, e)| e.header.clone());
+        let headers: Vec<_> = told.into_iter().chain(held).collect();
+        let others: Vec<NodeId> = run.ctx.others().cloned().collect();
+        for node in others {
+            let message = PeerMessage::Headers {
+                execution_id: *run_id,
+                level,
+                headers: Some(headers.clone()),
+            };
+            self.send(&node, 0, message);
         }
     }
 
@@ -385,10 +442,20 @@ impl Engine {
     }
 
     pub(super) fn on_aborted(&mut self, run_id: &B32, reply: KernelReply) {
-        let KernelReply::Aborted(Some(receipt)) = reply else { return };
-        let Some(run) = self.runs.get(run_id) else { return };
+        let Some(run) = self.runs.get_mut(run_id) else { return };
         let intent = run.intent;
-        self.record_permit_receipt(&intent, run_id, *receipt);
+        match reply {
+            KernelReply::Aborted(Some(receipt)) => {
+                self.record_permit_receipt(&intent, run_id, *receipt);
+            }
+            KernelReply::Denied(receipts) => {
+                run.publications.extend(receipts.iter().cloned());
+                for receipt in &receipts {
+                    self.record_publication(&intent, run_id, receipt);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// A peer stopped a run that this node takes part in.
@@ -396,9 +463,14 @@ impl Engine {
         let Some(run) = self.runs.get(run_id) else {
             let waits = |op: &&super::Operation| op.coordinator && op.act_run == Some(*run_id);
             let intent = self.operations.values().find(waits).map(super::Operation::link);
-            return if let Some(intent) = intent { self.run_stopped(&intent, run_id, code) };
+            return if let Some(intent) = intent {
+                self.run_stopped(&intent, run_id, code)
+            };
         };
-        if !run.ctx.participants().contains(from) || run.vm.terminal().is_some() || run.ctx.publishes() {
+        if !run.ctx.participants().contains(from)
+            || run.vm.terminal().is_some()
+            || run.ctx.publishes()
+        {
             return;
         }
         self.feed(run_id, TraceEvent::Cancel(code));
@@ -414,7 +486,7 @@ impl Engine {
         }
         let publishes = run.ctx.publishes();
         let missing = run.vm.frontier(&run.ctx).missing_peers;
-        let own_out = run.sent.contains_key(&level);
+        let own_out = run.emitted >= level;
         if missing.is_empty() || !own_out {
             return;
         }

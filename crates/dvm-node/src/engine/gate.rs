@@ -77,7 +77,8 @@ impl Engine {
     /// publication opens, when an approval arrives, when the head moves, and on request.
     pub(super) fn try_gate(&mut self, intent: &Link) {
         let Some(op) = self.operations.get(intent) else { return };
-        let (Some(act_run), Some(run_id), Some(result_ref)) = (op.act_run, op.publish_run, op.result_ref)
+        let (Some(act_run), Some(run_id), Some(result_ref)) =
+            (op.act_run, op.publish_run, op.result_ref)
         else {
             return;
         };
@@ -95,9 +96,13 @@ impl Engine {
         let receipt =
             dvm_policy::admission_receipt(&judgement, &input, purpose.clone(), self.me.clone());
         let receipt = Signed::new(receipt, &self.policy_key);
-        let last = op.admissions.last().map(|r| (&r.body.purpose, r.body.verdict, &r.body.codes, r.body.head));
+        let last = op
+            .admissions
+            .last()
+            .map(|r| (&r.body.purpose, r.body.verdict, &r.body.codes, r.body.head));
         let b = &receipt.body;
-        let repeated = last == Some((&b.purpose, b.verdict, &b.codes, b.head)) && b.verdict != Verdict::Allow;
+        let repeated =
+            last == Some((&b.purpose, b.verdict, &b.codes, b.head)) && b.verdict != Verdict::Allow;
         if !repeated {
             self.record_verdict(intent, receipt.clone(), &judgement.policy_receipt);
         }
@@ -106,7 +111,8 @@ impl Engine {
             return self.wake(intent);
         }
         let Some(op) = self.operations.get(intent) else { return };
-        let approvals = op.approvals.iter().filter(|a| a.body.purpose == purpose).cloned().collect();
+        let approvals =
+            op.approvals.iter().filter(|a| a.body.purpose == purpose).cloned().collect();
         let Some(run) = self.runs.get_mut(&run_id) else { return };
         run.calling = true;
         let call = KernelCall::Grant {
@@ -130,7 +136,11 @@ impl Engine {
             run.published.as_ref().map(|p| p.body.result.clone())
         };
         let Some(result) = result else {
-            return self.log("published without a result", run_id.hex(), Some(ReasonCode::Internal));
+            return self.log(
+                "published without a result",
+                run_id.hex(),
+                Some(ReasonCode::Internal),
+            );
         };
         let Some(op) = self.operations.get_mut(&intent) else { return };
         op.result = Some(result.clone());
@@ -140,7 +150,8 @@ impl Engine {
         if !coordinator {
             return;
         }
-        let outcome = act_run.map(|act_run| Outcome { intent, act_run, publish_run: *run_id, result });
+        let outcome =
+            act_run.map(|act_run| Outcome { intent, act_run, publish_run: *run_id, result });
         if let Some(outcome) = outcome {
             self.tell_bystanders(&intent, outcome);
         }
@@ -194,7 +205,11 @@ impl Engine {
             return;
         }
         if !self.outcome_holds(op, &outcome.result) {
-            return self.log("outcome refused", outcome.intent.to_string(), Some(ReasonCode::PayloadRejected));
+            return self.log(
+                "outcome refused",
+                outcome.intent.to_string(),
+                Some(ReasonCode::PayloadRejected),
+            );
         }
         let intent = outcome.intent;
         if let Some(op) = self.operations.get_mut(&intent) {

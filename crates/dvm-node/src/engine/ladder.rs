@@ -75,7 +75,11 @@ impl SignedEnvelope {
     /// # Errors
     /// `WRONG_RECIPIENT`.
     pub fn admit(self, me: &NodeId) -> Result<AdmittedFrame, ReasonCode> {
-        if self.0.envelope().to == *me { Ok(AdmittedFrame(self.0)) } else { Err(ReasonCode::WrongRecipient) }
+        if self.0.envelope().to == *me {
+            Ok(AdmittedFrame(self.0))
+        } else {
+            Err(ReasonCode::WrongRecipient)
+        }
     }
 }
 
@@ -103,7 +107,9 @@ impl AdmittedFrame {
             return Err(ReasonCode::SessionMismatch);
         }
         match session.boots.get(&header.from) {
-            Some(boot) if boot.generation > header.boot.generation => Err(ReasonCode::SplitBrainFenced),
+            Some(boot) if boot.generation > header.boot.generation => {
+                Err(ReasonCode::SplitBrainFenced)
+            }
             Some(boot) if *boot != header.boot => Err(ReasonCode::SessionMismatch),
             _ => Ok(GraphFacts(self.0)),
         }

@@ -280,6 +280,8 @@ pub struct Engine {
     waiters: Vec<query::Waiter>,
     collections: BTreeMap<Link, collect::Collection>,
     out: Vec<Effect>,
+    /// Where in `out` the frames of the level being taken belong.
+    emit_at: Option<usize>,
 }
 
 impl Engine {
@@ -322,6 +324,7 @@ impl Engine {
             waiters: Vec::new(),
             collections: BTreeMap::new(),
             out: Vec::new(),
+            emit_at: None,
         };
         engine.recover(recovered)?;
         Ok(engine)

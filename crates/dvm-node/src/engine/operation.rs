@@ -51,7 +51,10 @@ pub enum State {
 impl State {
     /// Whether anything more can happen.
     pub fn is_final(self) -> bool {
-        matches!(self, Self::Published | Self::Denied | Self::Discarded | Self::Poisoned | Self::Expired)
+        matches!(
+            self,
+            Self::Published | Self::Denied | Self::Discarded | Self::Poisoned | Self::Expired
+        )
     }
 
     /// The state's name, as the API and the log show it.
@@ -146,7 +149,12 @@ pub(super) struct Gathering {
 
 impl Operation {
     /// A fresh operation.
-    pub fn new(intent: CanonicalIntent, content: Option<Bytes>, roles: BTreeSet<Role>, display: String) -> Self {
+    pub fn new(
+        intent: CanonicalIntent,
+        content: Option<Bytes>,
+        roles: BTreeSet<Role>,
+        display: String,
+    ) -> Self {
         Self {
             intent,
             content,

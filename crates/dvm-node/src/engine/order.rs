@@ -122,8 +122,12 @@ impl Engine {
             self.ordering.queue.push_back(Wish { kind, decision: None, key_ready: None });
         }
         while let Some(wish) = self.ordering.queue.pop_front() {
-            let event =
-                gov::draft_event(&self.authority, wish.kind, wish.decision.as_ref(), self.me.clone());
+            let event = gov::draft_event(
+                &self.authority,
+                wish.kind,
+                wish.decision.as_ref(),
+                self.me.clone(),
+            );
             let event = Signed::new(event, &self.policy_key);
             let entry = LogEntry { event, decision: wish.decision, key_ready: wish.key_ready };
             match gov::apply(&self.authority, &entry) {
@@ -146,7 +150,8 @@ impl Engine {
     }
 
     fn ask_cosignature(&mut self, entry: LogEntry) {
-        let call = KernelCall::Cosign { entry: Box::new(entry.clone()), time_s: self.now_ms / 1000 };
+        let call =
+            KernelCall::Cosign { entry: Box::new(entry.clone()), time_s: self.now_ms / 1000 };
         self.ask(call, Want::Cosign { entry: Box::new(entry) });
     }
 
@@ -222,7 +227,8 @@ impl Engine {
         certificate: HeadCertificate,
     ) {
         let next = self.authority.next_seq();
-        let fresh: Vec<LogEntry> = entries.into_iter().filter(|e| e.event.body.seq >= next).collect();
+        let fresh: Vec<LogEntry> =
+            entries.into_iter().filter(|e| e.event.body.seq >= next).collect();
         match fresh.first() {
             None => {}
             Some(first) if first.event.body.seq > next => {
@@ -240,8 +246,10 @@ impl Engine {
             return self.log("certificate refused", "", Some(refused.code()));
         }
         self.adopting = true;
-        let call =
-            KernelCall::Adopt { entries: entries.clone(), certificate: Box::new(certificate.clone()) };
+        let call = KernelCall::Adopt {
+            entries: entries.clone(),
+            certificate: Box::new(certificate.clone()),
+        };
         self.ask(call, Want::Adopt { entries, certificate: Box::new(certificate) });
     }
 
@@ -266,7 +274,10 @@ impl Engine {
         self.certificate = Some(certificate.clone());
         if self.is_sequencer() {
             self.ordering.current = None;
-            let message = PeerMessage::Certified { entries: entries.clone(), certificate: Box::new(certificate) };
+            let message = PeerMessage::Certified {
+                entries: entries.clone(),
+                certificate: Box::new(certificate),
+            };
             self.spread_to_members(&message);
             self.follow_up(&entries);
             self.pump();
@@ -344,8 +355,9 @@ impl Engine {
         for message in messages {
             self.send(&sequencer, 0, message);
         }
-        let (late, waiting): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.ordering.waiting).into_iter().partition(|(_, _, until)| now >= *until);
+        let (late, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.ordering.waiting)
+            .into_iter()
+            .partition(|(_, _, until)| now >= *until);
         self.ordering.waiting = waiting;
         for (token, _, _) in late {
             let why = "the decision is not effective yet: too few members cosigned, or the sequencer is down";

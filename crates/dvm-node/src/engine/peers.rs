@@ -1,9 +1,9 @@
 //! Peers and the own kernel: who is there, which run of them, at which head.
 
+use dvm_core::bytes::B32;
 use dvm_core::call::{Attestation, HeldRun, KernelCall, KernelReply};
 use dvm_core::frame::FrameHeader;
 use dvm_core::governance::HeadRef;
-use dvm_core::bytes::B32;
 use dvm_core::ids::NodeId;
 use dvm_core::reason::ReasonCode;
 use dvm_core::sign::Signed;
@@ -19,13 +19,19 @@ impl Engine {
             return;
         }
         match message {
-            PeerMessage::Hello { attestation, head } => self.on_hello(from, attestation.map(|a| *a), head),
+            PeerMessage::Hello { attestation, head } => {
+                self.on_hello(from, attestation.map(|a| *a), head)
+            }
             PeerMessage::Consider(ask) => self.on_consider(from, commits, *ask),
             PeerMessage::Considered(answer) => self.on_considered(from, commits, *answer),
             PeerMessage::Propose(proposal) => self.on_propose(from, commits, *proposal),
             PeerMessage::Frame(envelope) => self.on_frame(commits, *envelope),
-            PeerMessage::Resend { execution_id, level } => self.on_resend(from, &execution_id, level),
-            PeerMessage::Stopped { execution_id, code } => self.on_stopped(from, &execution_id, code),
+            PeerMessage::Resend { execution_id, level } => {
+                self.on_resend(from, &execution_id, level)
+            }
+            PeerMessage::Stopped { execution_id, code } => {
+                self.on_stopped(from, &execution_id, code)
+            }
             PeerMessage::Headers { execution_id, level, headers } => {
                 self.on_headers(from, &execution_id, level, headers);
             }
@@ -36,11 +42,17 @@ impl Engine {
                 self.on_order(kind, decision.map(|d| *d), key_ready.map(|k| *k));
             }
             PeerMessage::Entry(entry) => self.on_entry(from, *entry),
-            PeerMessage::Cosigned { head, cosignature } => self.count_cosignature(head, cosignature),
-            PeerMessage::Certified { entries, certificate } => self.on_certified(from, entries, *certificate),
+            PeerMessage::Cosigned { head, cosignature } => {
+                self.count_cosignature(head, cosignature)
+            }
+            PeerMessage::Certified { entries, certificate } => {
+                self.on_certified(from, entries, *certificate)
+            }
             PeerMessage::FetchLog { from: seq } => self.on_fetch_log(from, seq),
             PeerMessage::FetchEvidence { intent } => self.on_fetch_evidence(from, &intent),
-            PeerMessage::Evidence { intent, part } => self.on_evidence(from, intent, part.map(|p| *p)),
+            PeerMessage::Evidence { intent, part } => {
+                self.on_evidence(from, intent, part.map(|p| *p))
+            }
         }
     }
 
@@ -77,14 +89,23 @@ impl Engine {
         let key = self.authority.passport(from).map(|p| p.kernel_key);
         if let (Some(attestation), Some(key)) = (attestation, key) {
             let Ok(body) = attestation.verify(key) else {
-                return self.log("hello refused", from.to_string(), Some(ReasonCode::BindingMismatch));
+                return self.log(
+                    "hello refused",
+                    from.to_string(),
+                    Some(ReasonCode::BindingMismatch),
+                );
             };
             let boot = body.boot;
             let Some(peer) = self.peers.get_mut(from) else { return };
             if peer.boot.is_some_and(|seen| {
-                seen.generation > boot.generation || seen.generation == boot.generation && seen.id != boot.id
+                seen.generation > boot.generation
+                    || seen.generation == boot.generation && seen.id != boot.id
             }) {
-                return self.log("peer is fenced", from.to_string(), Some(ReasonCode::SplitBrainFenced));
+                return self.log(
+                    "peer is fenced",
+                    from.to_string(),
+                    Some(ReasonCode::SplitBrainFenced),
+                );
             }
             peer.boot = Some(boot);
             self.save_peer(from);
@@ -108,7 +129,7 @@ impl Engine {
         let frames: Vec<_> = run
             .sent
             .iter()
-            .filter(|(l, _)| **l >= level)
+            .filter(|(l, _)| **l >= level && **l <= run.emitted)
             .flat_map(|(_, f)| f)
             .filter(|f| f.to == *to)
             .cloned()
@@ -127,15 +148,19 @@ impl Engine {
         headers: Option<Vec<Signed<FrameHeader>>>,
     ) {
         let Some(run) = self.runs.get(run_id) else { return };
-        if let Some(headers) = headers {
+        if let Some(mut headers) = headers {
+            // A peer's own odd header convicts it only by its own mouth.
+            headers.retain(|h| h.body.level == level || h.body.from == *from);
             return self.feed(run_id, TraceEvent::Headers(headers));
         }
-        let own = run.sent.get(&level).and_then(|f| f.first()).map(|f| f.header.clone());
-        let theirs = run.received.iter().filter(|((l, _), _)| *l == level).map(|(_, e)| e.header.clone());
+        let own = [level, level + 1].into_iter().filter(|l| *l <= run.emitted);
+        let own = own.filter_map(|l| Some(run.sent.get(&l)?.first()?.header.clone()));
+        let theirs =
+            run.received.iter().filter(|((l, _), _)| *l == level).map(|(_, e)| e.header.clone());
         let answer = PeerMessage::Headers {
             execution_id: *run_id,
             level,
-            headers: Some(own.into_iter().chain(theirs).collect()),
+            headers: Some(own.chain(theirs).collect()),
         };
         self.send(from, 0, answer);
     }
@@ -146,14 +171,20 @@ impl Engine {
         };
         let Some(passport) = self.manifest.passport(&self.me) else { return };
         if attestation.verify(passport.kernel_key).is_err() {
-            return self.log("kernel is not this passport's", "", Some(ReasonCode::BindingMismatch));
+            return self.log(
+                "kernel is not this passport's",
+                "",
+                Some(ReasonCode::BindingMismatch),
+            );
         }
         let pinned = attestation.body.head;
         self.attestation = Some(*attestation);
         match pinned {
             None => {
-                let call =
-                    KernelCall::Pin { manifest: Box::new(self.manifest.clone()), node: self.me.clone() };
+                let call = KernelCall::Pin {
+                    manifest: Box::new(self.manifest.clone()),
+                    node: self.me.clone(),
+                };
                 self.ask(call, Want::Pin);
             }
             Some(head) => self.kernel_is_at(head),
@@ -163,7 +194,9 @@ impl Engine {
     pub(super) fn on_pinned(&mut self, reply: KernelReply) {
         match reply {
             KernelReply::Head(head) => self.kernel_is_at(head),
-            KernelReply::Refused { code, rule, .. } => self.log("kernel refused the cluster", rule, Some(code)),
+            KernelReply::Refused { code, rule, .. } => {
+                self.log("kernel refused the cluster", rule, Some(code))
+            }
             _ => {}
         }
     }
@@ -176,7 +209,8 @@ impl Engine {
         if !missing.is_empty()
             && let Some(certificate) = self.certificate.clone()
         {
-            let call = KernelCall::Adopt { entries: missing, certificate: Box::new(certificate.clone()) };
+            let call =
+                KernelCall::Adopt { entries: missing, certificate: Box::new(certificate.clone()) };
             self.adopting = true;
             self.ask(call, Want::Adopt { entries: Vec::new(), certificate: Box::new(certificate) });
         }

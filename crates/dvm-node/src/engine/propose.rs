@@ -67,7 +67,8 @@ impl Engine {
             attempt: op.attempt,
         };
         let commits = op.commits + 1;
-        let whom: Vec<NodeId> = holders.into_iter().filter(|n| *n != self.me && !answered(n)).collect();
+        let whom: Vec<NodeId> =
+            holders.into_iter().filter(|n| *n != self.me && !answered(n)).collect();
         for node in whom {
             self.send(&node, commits, PeerMessage::Consider(Box::new(ask.clone())));
         }
@@ -106,7 +107,8 @@ impl Engine {
             opens.insert(self.me.clone(), open.clone());
         }
         for (node, answer) in &gathering.answers {
-            let fresh = answer.open.as_ref().filter(|o| o.body.head == head && holders.contains(node));
+            let fresh =
+                answer.open.as_ref().filter(|o| o.body.head == head && holders.contains(node));
             if let Some(open) = fresh
                 && opens.len() < needed
             {
@@ -159,7 +161,8 @@ impl Engine {
         let execution_id = proposal.header.execution_id();
         let Some(op) = self.operations.get_mut(&link) else { return };
         op.commits = op.commits.max(commits);
-        let own = self.gathering.get(&link).and_then(|g| g.open.as_ref()).map(|(open, _)| open.link());
+        let own =
+            self.gathering.get(&link).and_then(|g| g.open.as_ref()).map(|(open, _)| open.link());
         let RunKind::Act { opens, .. } = &proposal.header.kind else { return };
         let mine = own.is_some_and(|own| opens.contains(&own));
         if !mine || !proposal.header.participants.contains(&self.me) || op.state.is_final() {
@@ -180,7 +183,11 @@ impl Engine {
         let backend = self.backend_of(&op.intent.act);
         let made = backend.and_then(|b| drive::Run::new(self, &op.intent, b, proposal.clone()));
         let Some(made) = made else {
-            return self.log("proposal does not compile", link.to_string(), Some(ReasonCode::BindingMismatch));
+            return self.log(
+                "proposal does not compile",
+                link.to_string(),
+                Some(ReasonCode::BindingMismatch),
+            );
         };
         if let Some(gathering) = self.gathering.get_mut(&link) {
             gathering.open = None;

@@ -37,12 +37,22 @@ impl Engine {
     pub(super) fn api_execution(&mut self, token: Token, id: &str, wait_ms: u64) {
         match self.find(id) {
             Some(intent) => self.wait_for(token, intent, wait_ms, false),
-            None => self.refuse(token, ReasonCode::NotFound, format!("no operation `{id}` at this node")),
+            None => self.refuse(
+                token,
+                ReasonCode::NotFound,
+                format!("no operation `{id}` at this node"),
+            ),
         }
     }
 
     /// Answers now if the operation is settled or nobody wants to wait; else later.
-    pub(super) fn wait_for(&mut self, token: Token, intent: Link, wait_ms: u64, until_executed: bool) {
+    pub(super) fn wait_for(
+        &mut self,
+        token: Token,
+        intent: Link,
+        wait_ms: u64,
+        until_executed: bool,
+    ) {
         let settled = self.operations.get(&intent).is_none_or(|op| settled(op, until_executed));
         if settled || wait_ms == 0 || self.waiters.len() >= WAITERS_MAX {
             let view = self.execution_view(&intent);
@@ -88,7 +98,8 @@ impl Engine {
     }
 
     fn view(&self, intent: &Link, op: &Operation) -> ExecutionView {
-        let signers = op.act_run.and_then(|r| self.runs.get(&r)).map(|r| r.ctx.participants().to_vec());
+        let signers =
+            op.act_run.and_then(|r| self.runs.get(&r)).map(|r| r.ctx.participants().to_vec());
         let trace_roots: BTreeMap<String, String> = op
             .runs
             .iter()
@@ -111,6 +122,7 @@ impl Engine {
             key_epoch: op.intent.act.key_epoch(),
             display: op.display.clone(),
             display_hash: op.intent.display_hash.hex(),
+            tenant: op.intent.tenant.to_string(),
             requester: op.intent.requester.to_string(),
             policy_root: self.policy.policy_root().to_string(),
             attempt: op.attempt,
@@ -119,7 +131,11 @@ impl Engine {
             signature_hex: self.result_of(intent).filter(|_| !is_key).map(|r| hex::encode(&r.0)),
             receipts: op.receipts.iter().filter_map(|seq| self.receipt_at(*seq)).collect(),
             trace_roots,
-            approvals: op.approvals.iter().map(|a| format!("{} {}", a.body.approver, purpose(&a.body))).collect(),
+            approvals: op
+                .approvals
+                .iter()
+                .map(|a| format!("{} {}", a.body.approver, purpose(&a.body)))
+                .collect(),
             recovered: op.recovered,
             serial_commits: op.commits,
         }
@@ -164,9 +180,12 @@ impl Engine {
                 threshold: ready.threshold,
                 roster: ready.roster.iter().map(ToString::to_string).collect(),
                 public_key_hex: hex::encode(&ready.public_key.0),
-                public_key_pem: dvm_blame::public_key_pem(crate::suite(ready.backend), &ready.public_key)
-                    .ok()
-                    .flatten(),
+                public_key_pem: dvm_blame::public_key_pem(
+                    crate::suite(ready.backend),
+                    &ready.public_key,
+                )
+                .ok()
+                .flatten(),
                 key_ready_cid: record.key_ready_cid.to_string(),
             }
         };
@@ -256,7 +275,11 @@ impl Engine {
         let runs: Vec<Value> = op
             .runs
             .iter()
-            .filter_map(|run_id| self.runs.get(run_id).map(|run| crate::observe::run(run_id, &run.ctx, &run.vm, &run.events)))
+            .filter_map(|run_id| {
+                self.runs
+                    .get(run_id)
+                    .map(|run| crate::observe::run(run_id, &run.ctx, &run.vm, &run.events))
+            })
             .collect();
         Some(json!({ "intent": intent.to_string(), "node": self.me.to_string(), "runs": runs }))
     }
@@ -266,7 +289,9 @@ impl Engine {
 /// peers can lift.
 fn settled(op: &Operation, until_executed: bool) -> bool {
     match op.state {
-        State::Published | State::Denied | State::Discarded | State::Poisoned | State::Expired => true,
+        State::Published | State::Denied | State::Discarded | State::Poisoned | State::Expired => {
+            true
+        }
         State::AwaitingApproval => true,
         State::PendingRemote => !op.codes.is_empty() && op.act_run.is_none(),
         State::Executed => until_executed || !op.codes.is_empty(),

@@ -14,7 +14,9 @@ use dvm_core::governance::{HeadCertificate, LogEntry};
 use dvm_core::ids::NodeId;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
-use dvm_core::receipt::{ChainEntry, PermitEvent, PermitReceipt, PublicationReceipt, PublishedResult};
+use dvm_core::receipt::{
+    ChainEntry, PermitEvent, PermitReceipt, PublicationReceipt, PublishedResult,
+};
 use dvm_core::run::{Boot, Proposal};
 use dvm_core::sign::Signed;
 use dvm_core::trace::TraceEvent;
@@ -197,8 +199,7 @@ impl Engine {
     fn chain_receipt(&mut self, link: &Link, receipt: Link) {
         let prev = self.chain.last().map(Signed::link);
         let seq = self.chain.len() as u64;
-        let entry =
-            ChainEntry { cluster: self.cluster, node: self.me.clone(), seq, prev, receipt };
+        let entry = ChainEntry { cluster: self.cluster, node: self.me.clone(), seq, prev, receipt };
         let entry = Signed::new(entry, &self.policy_key);
         let value = codec::encode(&entry);
         self.chain.push(entry);
@@ -351,7 +352,8 @@ impl Engine {
                 }
             }
         }
-        let entries: Result<Vec<LogEntry>, _> = found.log.iter().map(|b| codec::decode(b)).collect();
+        let entries: Result<Vec<LogEntry>, _> =
+            found.log.iter().map(|b| codec::decode(b)).collect();
         self.log = entries.map_err(torn)?;
         if let Some(certificate) = &self.certificate {
             self.authority =
@@ -386,7 +388,8 @@ impl Engine {
 
     fn recover_frames(&mut self, found: &Recovered) -> Result<(), ReasonCode> {
         for (key, value) in &found.frames {
-            let envelope: Envelope = codec::decode(value).map_err(|_| ReasonCode::LogInconsistent)?;
+            let envelope: Envelope =
+                codec::decode(value).map_err(|_| ReasonCode::LogInconsistent)?;
             let sent = key.get(32) == Some(&1);
             let header = &envelope.header.body;
             let (level, from) = (header.level, header.from.clone());
@@ -402,15 +405,21 @@ impl Engine {
 
     fn recover_events(&mut self, found: &Recovered) -> Result<(), ReasonCode> {
         for (key, value) in &found.events {
-            let event: EventRecord = codec::decode(value).map_err(|_| ReasonCode::LogInconsistent)?;
+            let event: EventRecord =
+                codec::decode(value).map_err(|_| ReasonCode::LogInconsistent)?;
             let id = key.get(..32).and_then(B32::from_slice).unwrap_or_default();
             let Some(run) = self.runs.get_mut(&id) else { continue };
-            if dvm_vm::step(&run.ctx, &mut run.vm, &event.0).is_ok() {
+            if let Ok(taken) = dvm_vm::step(&run.ctx, &mut run.vm, &event.0) {
                 run.events.push(event.0);
+                run.emitted = run.emitted.max(taken.emit.unwrap_or(0));
             }
         }
-        let ended: Vec<B32> =
-            self.runs.iter().filter(|(_, r)| r.vm.terminal().is_some()).map(|(id, _)| *id).collect();
+        let ended: Vec<B32> = self
+            .runs
+            .iter()
+            .filter(|(_, r)| r.vm.terminal().is_some())
+            .map(|(id, _)| *id)
+            .collect();
         for id in ended {
             let link = self.trace_root(&id).map(|r| r.link());
             if let Some(run) = self.runs.get_mut(&id) {

@@ -67,7 +67,10 @@ impl Engine {
             return if same { Ok(known) } else { Err((ReasonCode::ReplayOrConflict, other)) };
         }
         if self.operations.len() >= OPERATIONS_MAX {
-            return Err((ReasonCode::ResourceLimit, "too many operations at this node; retry later"));
+            return Err((
+                ReasonCode::ResourceLimit,
+                "too many operations at this node; retry later",
+            ));
         }
         let content = s.content.filter(|c| c.len() <= limits::CONTENT_BYTES_MAX);
         let mut intent = CanonicalIntent {

@@ -7,9 +7,9 @@ use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
 use dvm_core::trace::TraceEvent;
 
+use super::Engine;
 use super::drive::EARLY_TTL_MS;
 use super::operation::State;
-use super::Engine;
 
 /// Tries of one intent before the coordinator stops by itself; a client may ask again.
 pub const ATTEMPTS_MAX: u32 = 32;
@@ -18,8 +18,12 @@ impl Engine {
     pub(super) fn on_tick(&mut self) {
         let now = self.now_ms;
         self.early.retain(|(at, _)| now < at + EARLY_TTL_MS);
-        let live: Vec<Link> =
-            self.operations.iter().filter(|(_, op)| !op.state.is_final()).map(|(l, _)| *l).collect();
+        let live: Vec<Link> = self
+            .operations
+            .iter()
+            .filter(|(_, op)| !op.state.is_final())
+            .map(|(l, _)| *l)
+            .collect();
         for link in live {
             self.tick_operation(&link);
         }
@@ -33,7 +37,9 @@ impl Engine {
         let Some(op) = self.operations.get(link) else { return };
         let runs: Vec<B32> = op.act_run.into_iter().chain(op.publish_run).collect();
         let (state, coordinator) = (op.state, op.coordinator);
-        if now > op.intent.expires_ms && !matches!(state, State::Running | State::Executed | State::Opening) {
+        if now > op.intent.expires_ms
+            && !matches!(state, State::Running | State::Executed | State::Opening)
+        {
             self.set_state(link, State::Expired, vec![ReasonCode::Expired]);
             return self.wake(link);
         }
@@ -41,7 +47,8 @@ impl Engine {
             self.tick_run(&run);
         }
         let gathers = matches!(state, State::Admitted | State::Proposed | State::Aborted)
-            || state == State::PendingRemote && self.operations.get(link).is_some_and(|op| op.act_run.is_none());
+            || state == State::PendingRemote
+                && self.operations.get(link).is_some_and(|op| op.act_run.is_none());
         if coordinator && gathers {
             self.tick_gathering(link);
         }
@@ -59,14 +66,20 @@ impl Engine {
         }
         gathering.asked_ms = now;
         let overdue = now >= gathering.since_ms + timing.consider_deadline_ms;
-        let opened: Vec<NodeId> =
-            gathering.answers.iter().filter(|(_, a)| a.open.is_some()).map(|(n, _)| n.clone()).collect();
+        let opened: Vec<NodeId> = gathering
+            .answers
+            .iter()
+            .filter(|(_, a)| a.open.is_some())
+            .map(|(n, _)| n.clone())
+            .collect();
         let Some(op) = self.operations.get(link) else { return };
         let (holders, _) = self.holders(&op.intent.act);
-        let missing: Vec<NodeId> = holders.into_iter().filter(|n| *n != self.me && !opened.contains(n)).collect();
+        let missing: Vec<NodeId> =
+            holders.into_iter().filter(|n| *n != self.me && !opened.contains(n)).collect();
         if overdue {
             let answered = self.refusals(link);
-            let codes = if answered.is_empty() { vec![ReasonCode::RemoteTimeout] } else { answered };
+            let codes =
+                if answered.is_empty() { vec![ReasonCode::RemoteTimeout] } else { answered };
             if let Some(op) = self.operations.get_mut(link) {
                 op.missing = missing;
             }
@@ -79,7 +92,8 @@ impl Engine {
 
     fn refusals(&self, link: &Link) -> Vec<ReasonCode> {
         let answers = self.gathering.get(link).map(|g| g.answers.values());
-        let mut codes: Vec<ReasonCode> = answers.into_iter().flatten().filter_map(|a| a.code).collect();
+        let mut codes: Vec<ReasonCode> =
+            answers.into_iter().flatten().filter_map(|a| a.code).collect();
         codes.sort();
         codes.dedup();
         codes
@@ -91,7 +105,8 @@ impl Engine {
         if op.attempt >= ATTEMPTS_MAX && op.state != State::PendingRemote {
             return;
         }
-        let pending = (op.state == State::PendingRemote).then(|| (op.codes.clone(), op.missing.clone()));
+        let pending =
+            (op.state == State::PendingRemote).then(|| (op.codes.clone(), op.missing.clone()));
         self.begin_attempt(link);
         if let (Some(gathering), Some(since)) = (self.gathering.get_mut(link), since) {
             gathering.since_ms = since;
@@ -137,14 +152,15 @@ impl Engine {
             return;
         }
         let (holders, needed) = self.holders(&op.intent.act);
-        let up = holders.iter().filter(|n| **n == self.me || self.peers.get(n).is_some_and(|p| p.up)).count();
+        let up = holders
+            .iter()
+            .filter(|n| **n == self.me || self.peers.get(n).is_some_and(|p| p.up))
+            .count();
         if up < needed {
             return;
         }
         self.feed(&run_id, TraceEvent::Cancel(ReasonCode::RemoteTimeout));
         if let Some(op) = self.operations.get_mut(link) {
-            op.act_run = None;
-            op.publish_run = None;
             op.result_ref = None;
         }
         self.retry(link);

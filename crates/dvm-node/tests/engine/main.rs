@@ -1,0 +1,119 @@
+//! Claims about the engine: three engines with real kernels in one process, a witness, a network
+//! that can lose a node, and a clock that moves only when told.
+
+mod net;
+
+use dvm_core::ReasonCode;
+use dvm_core::intent::{Act, Backend};
+use net::{Net, floor, id};
+
+fn keygen(key_id: &str, backend: Backend) -> Act {
+    Act::KeyGenerate { key_id: id(key_id), backend, threshold: 2, roster: Vec::new() }
+}
+
+#[test]
+fn a_key_is_made_published_activated_and_signs_under_a_held_gate() {
+    for backend in Backend::ALL {
+        let mut net = Net::formed();
+        let view = net.submit("n1", "k-1", keygen("demo", backend), None);
+        assert_eq!(view["state"], "Published", "{view:#}");
+        assert_eq!(net.key_state("n2", "demo"), "Pre-activation");
+
+        let early = net.sign("n1", "s-0", "demo", b"too early");
+        assert_eq!(early["state"], "Denied", "{early:#}");
+        assert_eq!(early["codes"][0], "KEY_NOT_ACTIVE");
+
+        net.activate("demo", floor(0, 1));
+        let held = net.sign("n2", "s-1", "demo", b"hello");
+        assert_eq!(held["state"], "Executed", "{held:#}");
+        assert_eq!(held["codes"][0], "APPROVALS_MISSING");
+        assert!(held["signature_hex"].is_null());
+
+        net.approve_release("n3", &held, "a1");
+        let done = net.view("n2", &held);
+        assert_eq!(done["state"], "Published", "{done:#}");
+        assert!(net.verifies("demo", b"hello", &done));
+        // The node that took no part knows the outcome, too.
+        for node in ["n1", "n2", "n3"] {
+            assert_eq!(net.view(node, &held)["state"], "Published", "{node}");
+        }
+    }
+}
+
+#[test]
+fn an_admission_approval_counts_and_one_too_few_waits() {
+    let mut net = Net::with_key(floor(1, 0));
+    let waiting = net.sign("n1", "s-1", "demo", b"m");
+    assert_eq!(waiting["state"], "AwaitingApproval", "{waiting:#}");
+    net.approve_admission("n2", &waiting, "a2");
+    assert_eq!(net.view("n1", &waiting)["state"], "Published");
+}
+
+#[test]
+fn a_denial_destroys_what_is_held_and_no_approval_brings_it_back() {
+    let mut net = Net::with_key(floor(0, 2));
+    let held = net.sign("n1", "s-1", "demo", b"m");
+    net.approve_release("n1", &held, "a1");
+    assert_eq!(net.view("n1", &held)["state"], "Executed");
+    net.deny("n1", &held, "a2");
+    assert_eq!(net.view("n1", &held)["state"], "Discarded");
+    assert_eq!(net.view("n1", &held)["codes"][0], "DENIED_BY_APPROVER");
+    net.approve_release("n1", &held, "a3");
+    assert_eq!(net.view("n1", &held)["state"], "Discarded");
+}
+
+#[test]
+fn the_same_idempotency_key_is_the_same_operation_and_another_act_is_refused() {
+    let mut net = Net::with_key(floor(0, 0));
+    let first = net.sign("n1", "s-1", "demo", b"m");
+    let again = net.sign("n1", "s-1", "demo", b"m");
+    assert_eq!(first["intent"], again["intent"]);
+    assert_eq!(first["signature_hex"], again["signature_hex"]);
+    let other = net.sign_error("n1", "s-1", "demo", b"another");
+    assert_eq!(other, ReasonCode::ReplayOrConflict);
+}
+
+#[test]
+fn any_two_nodes_sign_while_the_third_is_down_and_one_alone_says_who_is_missing() {
+    let mut net = Net::with_key(floor(0, 0));
+    for (n, down) in ["n1", "n2", "n3"].into_iter().enumerate() {
+        net.take_down(down);
+        let at = if down == "n1" { "n2" } else { "n1" };
+        let view = net.sign(at, &format!("s-{n}"), "demo", b"m");
+        assert_eq!(view["state"], "Published", "{down}: {view:#}");
+        net.bring_up(down);
+    }
+    net.take_down("n2");
+    net.take_down("n3");
+    let view = net.sign("n1", "s-9", "demo", b"m");
+    assert_eq!(view["state"], "PendingRemote", "{view:#}");
+    assert_eq!(view["codes"][0], "REMOTE_TIMEOUT");
+    assert_eq!(view["missing"], serde_json::json!(["n2", "n3"]));
+    net.bring_up("n2");
+    net.pass_ms(3_000);
+    assert_eq!(net.view("n1", &view)["state"], "Published");
+}
+
+#[test]
+fn a_signature_costs_at_most_eight_serial_commits() {
+    let mut net = Net::with_key(floor(0, 0));
+    let view = net.sign("n1", "s-1", "demo", b"m");
+    assert!(view["serial_commits"].as_u64().unwrap() <= 8, "{view:#}");
+}
+
+#[test]
+fn a_node_that_crashes_while_holding_comes_back_and_publishes() {
+    let mut net = Net::with_key(floor(0, 1));
+    let held = net.sign("n1", "s-1", "demo", b"m");
+    let signers = held["signers"].as_array().unwrap().clone();
+    for signer in &signers {
+        net.crash_and_restart(signer.as_str().unwrap());
+    }
+    net.pass_ms(2_000);
+    net.approve_release("n1", &held, "a1");
+    net.pass_ms(2_000);
+    let done = net.view("n1", &held);
+    assert_eq!(done["state"], "Published", "{done:#}");
+    assert!(done["recovered"].as_bool().unwrap());
+    assert!(net.verifies("demo", b"m", &done));
+}
