@@ -1,0 +1,103 @@
+//! Output: people read lines, programs read one JSON document; waits show that they go on.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use dvm_core::reason::ReasonCode;
+use dvm_node::views::ExecutionView;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::cli::exit::{Exit, Failure, exit_of};
+
+/// Writes a line to standard output.
+pub(crate) fn line(text: impl AsRef<str>) {
+    // A reader that went away needs no more lines.
+    let _ = writeln!(std::io::stdout().lock(), "{}", text.as_ref());
+}
+
+/// Prints the value as JSON, or what `text` makes of it.
+pub(crate) fn print<T: Serialize>(as_json: bool, value: &T, text: impl FnOnce(&T) -> String) {
+    if as_json {
+        line(serde_json::to_string(value).unwrap_or_default());
+    } else {
+        line(text(value).trim_end_matches('\n'));
+    }
+}
+
+/// Runs something that takes a while, with a spinner where there is someone to see it.
+pub(crate) fn waiting<T>(words: &str, work: impl FnOnce() -> T) -> T {
+    if !std::io::stderr().is_terminal() {
+        return work();
+    }
+    let spinner = ProgressBar::new_spinner().with_message(words.to_owned());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} [{elapsed}]") {
+        spinner.set_style(style);
+    }
+    spinner.enable_steady_tick(Duration::from_millis(120));
+    let done = work();
+    spinner.finish_and_clear();
+    done
+}
+
+/// Asks a person to confirm what was shown; `--yes` answers for scripts.
+pub(crate) fn confirmed(yes: bool, question: &str) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::usage("read the text above and repeat the command with --yes"));
+    }
+    // If the question cannot be written the answer will not be `yes`.
+    let _ = write!(std::io::stderr().lock(), "{question} Type `yes`: ");
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    if read.is_ok() && answer.trim() == "yes" {
+        return Ok(());
+    }
+    Err(Failure::usage("not confirmed; nothing was signed"))
+}
+
+/// Writes to standard error: what people need to see and programs do not.
+pub(crate) fn note(text: impl AsRef<str>) {
+    // With no standard error left there is nobody to tell.
+    let _ = writeln!(std::io::stderr().lock(), "{}", text.as_ref().trim_end_matches('\n'));
+}
+
+/// An execution for people.
+pub(crate) fn execution(view: &ExecutionView) -> String {
+    let mut out = format!("{} with key {}: {}\n", view.act, view.key_id, view.state);
+    let mut row = |name: &str, value: &str| {
+        if !value.is_empty() {
+            out.push_str(&format!("  {name:<14} {value}\n"));
+        }
+    };
+    row("intent", &view.intent);
+    row("execution", view.execution_id.as_deref().unwrap_or_default());
+    row("publication", view.publication_id.as_deref().unwrap_or_default());
+    row("why", &view.codes.join(", "));
+    row("waits for", &view.missing.join(", "));
+    row("signers", &view.signers.join(", "));
+    row("approvals", &view.approvals.join(", "));
+    row("result ref", view.result_ref.as_deref().unwrap_or_default());
+    row("signature", view.signature_hex.as_deref().unwrap_or_default());
+    for receipt in &view.receipts {
+        row("receipt", receipt);
+    }
+    for (run, root) in &view.trace_roots {
+        row("trace root", &format!("{root} (run {})", run.get(..8).unwrap_or(run)));
+    }
+    out
+}
+
+/// The exit code that goes with an execution's state.
+pub(crate) fn exit_for(view: &ExecutionView) -> Exit {
+    let first = view.codes.iter().find_map(|code| ReasonCode::from_name(code)).map(exit_of);
+    match view.state.as_str() {
+        "Published" => Exit::Done,
+        "AwaitingApproval" | "Executed" => Exit::Waiting,
+        "Denied" | "Discarded" | "Expired" | "Poisoned" => Exit::Refused,
+        "Aborted" => first.unwrap_or(Exit::Internal),
+        _ => first.unwrap_or(Exit::Timeout),
+    }
+}
