@@ -3,7 +3,7 @@
 //! Always true: what is signed is the text that was shown. Its hash is computed here from the text,
 //! not taken from the node; kernels compute it from the intent and refuse an approval of another.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 use dvm_core::admission::{Approval, Denial, Purpose};
@@ -30,6 +30,10 @@ pub(crate) const RELEASE_EXAMPLES: &str = "Example:
 
 /// How long an approval counts unless the approver says otherwise.
 const APPROVAL_LIFE_MS: u64 = 3_600_000;
+
+/// How often, and how far apart, an execution is looked at after a person spoke.
+const MOVE_LOOKS: u32 = 15;
+const MOVE_PAUSE: Duration = Duration::from_millis(100);
 
 /// What an approval is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -153,10 +157,8 @@ pub(crate) fn approve(global: &Global, args: &ApproveArgs) -> Result<Exit, Failu
     show_text(&view, what);
     show::confirmed(args.yes, "Sign this approval?")?;
     let after = give_approval(&client, &view, purpose, &args.key.open()?)?;
-    let settled = show::waiting("waiting for the cluster", || {
-        client.settled(As::Approver, &after.intent, 5_000)
-    })?;
-    show::print(global.json, &settled, show::execution);
+    let moved = show::waiting("waiting for the cluster", || until_it_moves(&client, after))?;
+    show::print(global.json, &moved, show::execution);
     // Giving an approval has succeeded even if others are still missing.
     Ok(Exit::Done)
 }
@@ -180,8 +182,26 @@ pub(crate) fn deny(global: &Global, args: &DenyArgs) -> Result<Exit, Failure> {
     let answer =
         client.post_artifact(As::Approver, "/v1/denials", &Signed::new(denial, &person.key))?;
     let after: ExecutionView = parsed(serde_json::from_value(answer).ok(), "execution")?;
-    show::print(global.json, &after, show::execution);
+    let moved = show::waiting("waiting for the cluster", || until_it_moves(&client, after))?;
+    show::print(global.json, &moved, show::execution);
     Ok(Exit::Done)
+}
+
+/// The execution once it has left the state in which it waited for people; or, if it needs more of
+/// them, as it is after a moment.
+fn until_it_moves(client: &Client, before: ExecutionView) -> Result<ExecutionView, Failure> {
+    let mut view = before;
+    for _ in 0..MOVE_LOOKS {
+        if !matches!(
+            view.state.as_str(),
+            "AwaitingApproval" | "Executed" | "Admitted" | "Running" | "Opening"
+        ) {
+            break;
+        }
+        std::thread::sleep(MOVE_PAUSE);
+        view = client.execution(As::Approver, &view.intent, 0)?;
+    }
+    Ok(view)
 }
 
 /// Runs `dvm release`.

@@ -109,7 +109,7 @@ impl Teller {
 fn openssl(site: &Site, facts: &Facts) -> String {
     format!(
         "  openssl pkeyutl -verify -pubin -inkey {} -rawin -in {} -sigfile {}",
-        facts.public_key_pem.display(),
+        facts.public_key_file.display(),
         site.file.display(),
         facts.signature_file.display()
     )
@@ -201,10 +201,7 @@ impl Scene<'_> {
             "Cluster: its genesis manifest, all you need to trust",
             self.site.cluster.cluster,
         );
-        self.tell_event(
-            "Any three of four members have cosigned its first event",
-            "ClusterFormed",
-        )?;
+        self.tell_event("three of four members cosigned it", "ClusterFormed")?;
         self.tell_layers()?;
         Ok(nodes)
     }
@@ -253,8 +250,10 @@ impl Scene<'_> {
             return Err(unexpected("key generation", &view));
         }
         self.teller.artifact("Intent: make key `demo`, any two of three nodes sign", &view.intent);
-        for root in view.trace_roots.values() {
-            self.teller.artifact("TraceRoot of n1: one run, replayable", root);
+        for (run, root) in &view.trace_roots {
+            let act = view.execution_id.as_ref() == Some(run);
+            let what = if act { "key generation" } else { "publication of the public key" };
+            self.teller.artifact(&format!("TraceRoot of n1, {what}"), root);
         }
         let key = until(STEP_TIME, "the key appears in the log", || {
             Ok(self.client.keys(As::Client)?.into_iter().find(|key| key.key_id == KEY))
@@ -396,10 +395,10 @@ impl Scene<'_> {
         dvm_blame::verify_signature(suite, &public_key, &self.site.content, &signature)
             .map_err(|_| broken("the published signature does not verify"))?;
         self.teller.say(format!("  The signature verifies: {signature_hex}"));
-        let (public_key_pem, signature_file) =
+        let (public_key_file, signature_file) =
             (self.site.dir.join("pub.pem"), self.site.dir.join("signature.bin"));
-        let pem = key.public_key_pem.as_ref().ok_or_else(|| broken("no PEM"))?;
-        write_new(&public_key_pem, pem.as_bytes(), 0o644)?;
+        let public_key_pem = key.public_key_pem.clone().ok_or_else(|| broken("no PEM"))?;
+        write_new(&public_key_file, public_key_pem.as_bytes(), 0o644)?;
         write_new(&signature_file, &signature, 0o644)?;
         let bundle_path = self.site.dir.join("bundle.car");
         let report = self.evidence(view, &bundle_path)?;
@@ -410,6 +409,7 @@ impl Scene<'_> {
             key_id: key.key_id.clone(),
             public_key_hex: key.public_key_hex.clone(),
             public_key_pem,
+            public_key_file,
             signature_hex,
             signature_file,
             trace_roots: act_runs.map(|r| (r.peer.to_string(), r.trace_root.to_string())).collect(),
@@ -427,11 +427,9 @@ impl Scene<'_> {
         })?;
         write_new(path, &bundle, 0o644)?;
         let report = dvm_evidence::verify(&bundle, self.site.cluster.cluster)?;
-        if !report.complete || report.state.name() != "Published" {
-            return Err(Failure::refused(
-                ReasonCode::LogInconsistent,
-                "the bundle is not complete",
-            ));
+        if !report.missing.is_empty() || report.state.name() != "Published" {
+            let message = "a signer's part is not in the bundle, or it shows no publication";
+            return Err(Failure::refused(ReasonCode::LogInconsistent, message));
         }
         for receipt in &report.receipts {
             let what = match receipt.kind {
