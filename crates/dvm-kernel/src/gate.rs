@@ -319,8 +319,10 @@ fn rule(
             },
         },
     };
-    if case.judgement.body.verdict != Verdict::Allow {
-        return Ruling::Deny(ReasonCode::PolicyDenied);
+    match case.judgement.body.verdict {
+        Verdict::Allow => {}
+        Verdict::Awaiting => return Ruling::Deny(ReasonCode::ApprovalsMissing),
+        Verdict::Deny => return Ruling::Deny(ReasonCode::PolicyDenied),
     }
     let context = ApprovalContext::of(state, &held.intent, purpose, now_ms);
     match check_floor_release(floor, state.sets(), &case.approvals, &context) {

@@ -67,9 +67,9 @@ pub enum ConfigError {
         /// The manifest's file.
         path: PathBuf,
         /// Its CID.
-        found: Link,
+        found: Box<Link>,
         /// What was expected.
-        pinned: Link,
+        pinned: Box<Link>,
     },
     /// This member is not in the manifest in this role.
     #[error("the manifest has no {role} named `{member}`")]
@@ -445,6 +445,7 @@ pub fn read_manifest(path: &Path, pinned: &str) -> Checked<ClusterManifest> {
     let manifest: ClusterManifest = codec::decode(&bytes).map_err(|e| form(path, e))?;
     let found = Link::of_artifact(&bytes);
     if found != pinned {
+        let (found, pinned) = (Box::new(found), Box::new(pinned));
         return Err(ConfigError::OtherManifest { path: path.to_owned(), found, pinned });
     }
     Ok(manifest)

@@ -28,6 +28,8 @@ pub const MAX_KERNEL_FRAME: usize = 16 * 1024 * 1024;
 pub const MAX_WAITING_CALLS: usize = 256;
 /// File name of the kernel, looked for beside this process's own binary.
 pub const KERNEL_BINARY: &str = "dvm-kernel";
+/// Where systemd puts credentials.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 /// Receives the answer to one call, on the link's thread; must not block.
 pub type Reply = Box<dyn FnOnce(Result<Vec<u8>, LinkDown>) + Send>;
@@ -130,9 +132,12 @@ impl KernelLink {
         let (ours, theirs) = UnixStream::pair()?;
         let (for_reading, for_closing) = (ours.try_clone()?, ours.try_clone()?);
         ours.set_write_timeout(Some(spawn.call_timeout))?;
+        // The one variable a kernel may see is a path: where systemd put its credential.
+        let credentials = std::env::var_os(CREDENTIALS).map(|dir| (CREDENTIALS, dir));
         let child = Command::new(&spawn.binary)
             .args(&spawn.args)
             .env_clear()
+            .envs(credentials)
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())

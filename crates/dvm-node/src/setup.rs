@@ -223,7 +223,11 @@ fn file_fault(path: &Path, error: std::io::Error) -> SetupFault {
     SetupFault::File { path: path.to_owned(), error }
 }
 
-fn private_dir(path: &Path, may_exist: bool) -> Made<()> {
+/// Makes a directory that only its owner can enter, as a vault's must be.
+///
+/// # Errors
+/// [`SetupFault::File`], also if it is there and must not be.
+pub fn private_dir(path: &Path, may_exist: bool) -> Made<()> {
     let made = DirBuilder::new().recursive(may_exist).mode(0o700).create(path);
     made.map_err(|error| file_fault(path, error))
 }

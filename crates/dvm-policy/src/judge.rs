@@ -161,8 +161,13 @@ impl Judge<'_> {
         if self.policies.policy_root() != state.policy_root() {
             return Err(denied("policy-root", ReasonCode::PolicyDenied));
         }
+        // An intent's expiry bounds its admission. A held result has its own, which the kernel keeps.
+        let at_ms = match self.purpose {
+            Purpose::Admit => now_ms,
+            Purpose::Release { .. } => now_ms.min(intent.expires_ms),
+        };
         let authority =
-            authority_for(state, intent, now_ms).map_err(|code| denied("authority", code))?;
+            authority_for(state, intent, at_ms).map_err(|code| denied("authority", code))?;
         if !well_bound {
             return Err(denied("binding", ReasonCode::BindingMismatch));
         }

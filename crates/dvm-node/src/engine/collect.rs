@@ -7,6 +7,7 @@ use dvm_core::ids::NodeId;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
 use dvm_core::trace::Trace;
+use dvm_evidence::{BundleInput, BundleRefused};
 use dvm_evidence::peer::{PeerEvidence, RunEvidence};
 
 use super::drive::Run;
@@ -99,13 +100,24 @@ impl Engine {
             result: op.result.clone(),
             exporter: self.me.clone(),
         };
-        let made = dvm_evidence::write_bundle(input, &self.policy_key);
+        let made = self.vetted_bundle(input);
         for token in collection.tokens {
             match &made {
                 Ok(car) => self.reply(token, ApiReply::Car(car.clone())),
                 Err(refused) => self.refuse(token, refused.code(), format!("{refused}")),
             }
         }
+    }
+
+    /// The bundle; a peer whose part does not hold together is left out, and shows as missing.
+    fn vetted_bundle(&self, input: BundleInput) -> Result<Vec<u8>, BundleRefused> {
+        let car = dvm_evidence::write_bundle(input.clone(), &self.policy_key)?;
+        let Err(refused) = dvm_evidence::verify(&car, self.cluster) else { return Ok(car) };
+        let culprit = refused.link.strip_prefix("peers/").and_then(|rest| rest.split('/').next());
+        let Some(culprit) = culprit.filter(|name| *name != self.me.as_str()) else { return Ok(car) };
+        let mut input = input;
+        input.parts.retain(|part| part.node.as_str() != culprit);
+        dvm_evidence::write_bundle(input, &self.policy_key)
     }
 
     /// What this node holds on an intent.

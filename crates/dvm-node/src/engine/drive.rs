@@ -218,17 +218,10 @@ impl Engine {
         match reply {
             KernelReply::Level(level) => self.level_done(run_id, *level),
             KernelReply::Refused { code, rule, publication } => {
-                let Some(run) = self.runs.get_mut(run_id) else { return };
-                let intent = run.intent;
-                let gate = run.ctx.publishes();
-                if let Some(receipt) = publication {
-                    run.publications.push((*receipt).clone());
-                    self.record_publication(&intent, run_id, &receipt);
-                }
+                let gate = self.runs.get(run_id).is_some_and(|r| r.ctx.publishes());
                 self.log("kernel refused", format!("{run_id} {rule}"), Some(code));
                 if gate {
-                    self.set_codes(&intent, vec![code]);
-                    self.wake(&intent);
+                    self.gate_refused(run_id, code, publication.map(|p| *p));
                 } else {
                     self.feed(run_id, TraceEvent::Cancel(code));
                 }
@@ -242,7 +235,12 @@ impl Engine {
         let Some(run) = self.runs.get_mut(run_id) else { return };
         let intent = run.intent;
         run.permits_next = level.next;
-        run.permits.extend(level.permits.iter().cloned());
+        // A level said again after a restart names permits that are on record already.
+        for permit in &level.permits {
+            if !run.permits.contains(permit) {
+                run.permits.push(permit.clone());
+            }
+        }
         let number = level.header.as_ref().map(|h| h.body.level);
         if let Some(number) = number {
             run.sent.insert(number, level.frames.clone());

@@ -7,6 +7,9 @@ use dvm_core::bytes::{B32, Bytes};
 use dvm_core::call::KernelCall;
 use dvm_core::codec;
 use dvm_core::governance::EventKind;
+use dvm_core::limits::HELD_TTL_MS;
+use dvm_core::receipt::PublicationReceipt;
+use dvm_core::trace::TraceEvent;
 use dvm_core::ids::NodeId;
 use dvm_core::intent::Act;
 use dvm_core::link::Link;
@@ -108,7 +111,12 @@ impl Engine {
         }
         if receipt.body.verdict != Verdict::Allow {
             self.set_codes(intent, receipt.body.codes.clone());
-            return self.wake(intent);
+            self.wake(intent);
+        }
+        // The kernel is asked for its word on a refusal, too: once for each new reason. It gives a
+        // receipt, and destroys what a hold, a new epoch or expiry has ended.
+        if repeated && !self.held_too_long(intent) {
+            return;
         }
         let Some(op) = self.operations.get(intent) else { return };
         let approvals =
@@ -122,6 +130,61 @@ impl Engine {
             approvals,
         };
         self.ask(call, Want::Level { run: run_id });
+    }
+
+    /// Whether a held result is past its own expiry, so that the kernel will destroy it.
+    fn held_too_long(&self, intent: &Link) -> bool {
+        let run = self.operations.get(intent).and_then(|op| op.act_run).and_then(|r| self.runs.get(&r));
+        let held = run.and_then(|r| r.permit_receipt.as_ref()).map(|r| r.body.time_ms);
+        held.is_some_and(|at| self.now_ms > at.saturating_add(HELD_TTL_MS))
+    }
+
+    /// A held result past its expiry is offered to the kernel, which destroys it.
+    pub(super) fn try_gate_if_expired(&mut self, intent: &Link) {
+        if self.held_too_long(intent) {
+            self.try_gate(intent);
+        }
+    }
+
+    /// The kernel refused at the gate: with a receipt it stays held, or is gone.
+    pub(super) fn gate_refused(
+        &mut self,
+        run_id: &B32,
+        code: ReasonCode,
+        receipt: Option<Signed<PublicationReceipt>>,
+    ) {
+        let Some(run) = self.runs.get_mut(run_id) else { return };
+        let (intent, level) = (run.intent, run.vm.level());
+        let destroyed = receipt.as_ref().is_some_and(|r| r.body.destroyed);
+        if let Some(receipt) = receipt {
+            run.publications.push(receipt.clone());
+            self.record_publication(&intent, run_id, &receipt);
+        }
+        if destroyed {
+            self.feed(run_id, TraceEvent::Cancel(code));
+            self.set_state(&intent, State::Discarded, vec![code]);
+            return self.wake(&intent);
+        }
+        self.set_codes(&intent, vec![code]);
+        self.wake(&intent);
+        let coordinator = self.operations.get(&intent).is_some_and(|op| op.coordinator);
+        if level >= 2 && code == ReasonCode::StaleEpoch && coordinator {
+            // The head moved between grant and opening: these grants open nothing any more.
+            self.set_state(&intent, State::Executed, vec![code]);
+            self.sign_anew(&intent, run_id);
+        } else if level == 1 {
+            // An approval may have come while the kernel was busy; the same verdict ends here.
+            self.try_gate(&intent);
+        }
+    }
+
+    /// Gives a granted or held try up and gathers signers again.
+    pub(super) fn sign_anew(&mut self, intent: &Link, run_id: &B32) {
+        self.feed(run_id, TraceEvent::Cancel(ReasonCode::RemoteTimeout));
+        if let Some(op) = self.operations.get_mut(intent) {
+            op.result_ref = None;
+        }
+        self.retry(intent);
     }
 
     /// The result is out and everyone confirmed it.

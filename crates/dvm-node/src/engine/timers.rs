@@ -5,7 +5,6 @@ use dvm_core::bytes::B32;
 use dvm_core::ids::NodeId;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
-use dvm_core::trace::TraceEvent;
 
 use super::Engine;
 use super::drive::EARLY_TTL_MS;
@@ -52,8 +51,11 @@ impl Engine {
         if coordinator && gathers {
             self.tick_gathering(link);
         }
-        if coordinator && state == State::Executed {
-            self.tick_publication(link);
+        if state == State::Executed {
+            if coordinator {
+                self.tick_publication(link);
+            }
+            self.try_gate_if_expired(link);
         }
     }
 
@@ -159,11 +161,7 @@ impl Engine {
         if up < needed {
             return;
         }
-        self.feed(&run_id, TraceEvent::Cancel(ReasonCode::RemoteTimeout));
-        if let Some(op) = self.operations.get_mut(link) {
-            op.result_ref = None;
-        }
-        self.retry(link);
+        self.sign_anew(link, &run_id);
     }
 
     /// A run waits for these peers past its soft deadline.
