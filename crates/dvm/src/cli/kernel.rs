@@ -4,13 +4,15 @@
 //! here: the shipped binary in its shipped sandbox, on a throw-away vault or on a stopped node's own.
 
 use std::path::PathBuf;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use dvm_core::call::{Attestation, KernelCall, KernelReply, ProbeKind};
 use dvm_core::reason::ReasonCode;
 use dvm_node::config::{KernelConfig, NodeConfig, Unseal};
-use dvm_node::kernel_link::KernelSpawn;
-use dvm_node::setup::{ask_kernel, start_kernel, write_new};
+use dvm_node::kernel_link::{KernelExit, KernelLink, KernelSpawn};
+use dvm_node::setup::{ask_kernel, private_dir, start_kernel, write_new};
 use rand_core::{OsRng, RngCore};
 use serde_json::{Value, json};
 
@@ -55,6 +57,11 @@ const PROBES: [(ProbeKind, &str); 7] = [
     (ProbeKind::ProcMem, "write its own memory through /proc"),
 ];
 
+/// The signal by which seccomp ends a process.
+const SIGSYS: i32 = 31;
+/// Longest time until the end of a kernel is known.
+const END_TIME: Duration = Duration::from_secs(5);
+
 /// Runs it.
 pub(crate) fn run(global: &Global, command: &KernelCommand) -> Result<Exit, Failure> {
     let KernelCommand::Attest(args) = command;
@@ -95,8 +102,7 @@ impl Scratch {
         let mut seed = [0; 32];
         OsRng.fill_bytes(&mut seed);
         write_new(&dir.path().join("identity"), hex::encode(seed).as_bytes(), 0o600)?;
-        let vault = dir.path().join("vault");
-        std::fs::create_dir(&vault).map_err(Failure::file(&vault))?;
+        private_dir(&dir.path().join("vault"), false)?;
         Ok(Self { dir })
     }
 
@@ -134,16 +140,29 @@ fn attestation_json(a: &Attestation) -> Value {
     })
 }
 
-/// Each probe in a fresh kernel: some of them end it, which counts as refused.
+/// Each probe in a fresh kernel that has just attested, so that one which never ran proves nothing:
+/// seccomp ends some of them, and only its own signal counts as a refusal.
 fn probe(spawn: &KernelSpawn) -> Result<(Value, bool), Failure> {
     let (mut rows, mut all) = (Vec::new(), true);
     for (kind, name) in PROBES {
-        let link = start_kernel(spawn)?;
-        let outcome = match ask_kernel(&link, &KernelCall::Probe(kind)) {
+        let (ended, end) = channel();
+        let on_down = Box::new(move |exit: KernelExit| {
+            // The receiver lives until the end of this probe.
+            let _ = ended.send(exit);
+        });
+        let link = KernelLink::spawn(spawn, on_down).map_err(Failure::file(&spawn.binary))?;
+        let alive =
+            matches!(ask_kernel(&link, &KernelCall::Attest), Ok(Some(KernelReply::Attested(_))));
+        let answer = ask_kernel(&link, &KernelCall::Probe(kind));
+        let outcome = match answer {
+            _ if !alive => "NOT TRIED: the kernel did not attest",
             Ok(Some(KernelReply::Probed { refused: true })) => "refused",
             Ok(Some(KernelReply::Probed { refused: false })) => "ALLOWED",
-            Ok(_) => "no answer to the probe",
-            Err(_) => "refused, and the kernel was killed for it",
+            Ok(_) => "NOT TRIED: no answer to the probe",
+            Err(_) => match end.recv_timeout(END_TIME) {
+                Ok(KernelExit { signal: Some(SIGSYS), .. }) => "refused: seccomp ended the kernel",
+                _ => "UNCLEAR: the kernel ended for another reason",
+            },
         };
         all &= outcome.starts_with("refused");
         rows.push(json!({ "probe": name, "outcome": outcome }));

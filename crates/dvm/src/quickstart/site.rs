@@ -24,7 +24,7 @@ pub(crate) struct Site {
     pub(crate) cluster: Arc<MadeCluster>,
     pub(crate) people: Arc<People>,
     pub(crate) file: PathBuf,
-    temporary: bool,
+    pub(crate) temporary: bool,
 }
 
 /// What the story needs of it.

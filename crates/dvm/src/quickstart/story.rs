@@ -68,6 +68,12 @@ impl Teller {
     }
 
     pub(crate) fn ending(self, site: &Site, facts: &Facts, once: bool) {
+        if once && site.temporary {
+            self.say(
+                "\nEverything is removed now. With --dir it stays, and you can check it yourself.",
+            );
+            return;
+        }
         self.chapter("Check it yourself");
         self.say(openssl(site, facts));
         let (bundle, trust) = (facts.bundle_path.display(), site.cluster.trust_file.display());
