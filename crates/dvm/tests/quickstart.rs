@@ -1,7 +1,7 @@
 //! The quickstart as a whole: real daemons, real kernels, one run. Needs `dvm-kernel` beside `dvm`,
 //! as a build of the workspace puts it.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what it needs")]
+#![expect(clippy::unwrap_used, reason = "a test says what it needs")]
 
 use std::path::Path;
 use std::process::{Command, Output};
