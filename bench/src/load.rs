@@ -1,0 +1,166 @@
+//! Closed loops: each client asks for the next signature when it has the last one.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use dvm_core::admission::{Approval, Purpose};
+use dvm_core::{B32, Signed};
+use serde_json::{Value, json};
+
+use crate::Outcome;
+use crate::client::{Client, number, text};
+use crate::cluster::Cluster;
+use crate::figures::Figures;
+use crate::keys::now_ms;
+use crate::machine::cpu_ms;
+
+/// Longest wait for one signature; a slower one fails the run.
+const WAIT_MS: u64 = 20_000;
+const APPROVAL_LIFE_MS: u64 = 3_600_000;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// For the table, and part of every idempotency key.
+    pub name: String,
+    /// The key.
+    pub key: String,
+    /// Clients at once.
+    pub clients: usize,
+    /// Signatures that are measured.
+    pub requests: usize,
+    /// Signatures before that.
+    pub warm_up: usize,
+    /// Whether each takes an approval to run and one to be released.
+    pub approvals: bool,
+}
+
+/// One signature as its client saw it.
+struct Sample {
+    ms: f64,
+    serial_commits: u64,
+    intent: String,
+}
+
+/// Runs a scenario.
+///
+/// # Errors
+/// The first signature that was not published.
+pub fn run(cluster: &Cluster, scenario: &Scenario) -> Outcome<Figures> {
+    drive(cluster, scenario, "warm", scenario.warm_up)?;
+    let pids = &cluster.pids;
+    let before = (cluster.journal_commits()?, cpu_ms(&pids.0), cpu_ms(&pids.1));
+    let started = Instant::now();
+    let samples = drive(cluster, scenario, "run", scenario.requests)?;
+    let seconds = started.elapsed().as_secs_f64();
+    let after = (cluster.journal_commits()?, cpu_ms(&pids.0), cpu_ms(&pids.1));
+    let client = cluster.clients.first().ok_or("a cluster without nodes")?;
+    let last = samples.last().ok_or("no signature was asked for")?;
+    let bundle_bytes = client.bundle(&last.intent)?.len();
+    let per = samples.len() as f64;
+    Ok(Figures {
+        name: scenario.name.clone(),
+        clients: scenario.clients,
+        seconds,
+        journal_commits: after.0.saturating_sub(before.0) as f64 / per,
+        node_cpu_ms: (after.1 - before.1) / per,
+        kernel_cpu_ms: (after.2 - before.2) / per,
+        bundle_bytes,
+        serial_commits: samples.iter().map(|s| s.serial_commits).collect(),
+        ms: samples.into_iter().map(|s| s.ms).collect(),
+    })
+}
+
+fn drive(
+    cluster: &Cluster,
+    scenario: &Scenario,
+    phase: &str,
+    count: usize,
+) -> Outcome<Vec<Sample>> {
+    let (next, samples) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(count)));
+    let one_client = |client: &Client| -> Outcome<()> {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return Ok(());
+            }
+            let id = format!("{}-{phase}-{number}", scenario.name);
+            let sample = sign(cluster, client, scenario, &id)?;
+            samples.lock().map_err(|_| "a client panicked")?.push(sample);
+        }
+    };
+    std::thread::scope(|scope| {
+        let run = &one_client;
+        // Clients spread over the nodes, so that each coordinates its part.
+        let loops: Vec<_> = cluster
+            .clients
+            .iter()
+            .cycle()
+            .take(scenario.clients)
+            .map(|client| scope.spawn(move || run(client)))
+            .collect();
+        for one in loops {
+            one.join().map_err(|_| "a client panicked")??;
+        }
+        Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    })?;
+    samples.into_inner().map_err(|_| "a client panicked".into())
+}
+
+fn sign(cluster: &Cluster, client: &Client, scenario: &Scenario, id: &str) -> Outcome<Sample> {
+    let message = STANDARD.encode(format!("a small message, number {id}\n"));
+    let request = json!({
+        "idempotency_key": id, "wait_ms": WAIT_MS,
+        "act": { "type": "sign.message", "key_id": scenario.key, "message_base64": message },
+    });
+    let started = Instant::now();
+    let mut view = client.post("client", "/v1/executions", &request)?;
+    if scenario.approvals {
+        view = approve_both(cluster, client, view)?;
+    }
+    let ms = started.elapsed().as_secs_f64() * 1_000.0;
+    if text(&view, "state") != "Published" {
+        return Err(format!("not published: {view}").into());
+    }
+    let serial_commits = number(&view, "serial_commits");
+    Ok(Sample { ms, serial_commits, intent: text(&view, "intent").to_owned() })
+}
+
+/// The approver's part, without the time that a person takes to read.
+fn approve_both(cluster: &Cluster, client: &Client, view: Value) -> Outcome<Value> {
+    approve(cluster, client, &view, Purpose::Admit)?;
+    let held = settled(client, &view)?;
+    let hex = |field: &str| B32::from_hex(text(&held, field));
+    let (Some(execution_id), Some(result_ref)) = (hex("execution_id"), hex("result_ref")) else {
+        return Err(format!("no result is held: {held}").into());
+    };
+    approve(cluster, client, &held, Purpose::Release { execution_id, result_ref })?;
+    settled(client, &view)
+}
+
+fn settled(client: &Client, view: &Value) -> Outcome<Value> {
+    let path = format!("/v1/executions/{}?wait_ms={WAIT_MS}", text(view, "intent"));
+    client.get("client", &path)
+}
+
+fn approve(cluster: &Cluster, client: &Client, view: &Value, purpose: Purpose) -> Outcome<()> {
+    let parsed = |field: &str| format!("no usable `{field}`: {view}");
+    let approval = Approval {
+        cluster: cluster.made.cluster,
+        approver: cluster.approver.person.clone(),
+        purpose,
+        intent: text(view, "intent").parse().map_err(|_| parsed("intent"))?,
+        display_hash: B32::from_hex(text(view, "display_hash"))
+            .ok_or_else(|| parsed("display_hash"))?,
+        key_id: text(view, "key_id").parse().map_err(|_| parsed("key_id"))?,
+        key_epoch: u32::try_from(number(view, "key_epoch"))?,
+        policy_root: text(view, "policy_root").parse().map_err(|_| parsed("policy_root"))?,
+        expires_ms: now_ms().saturating_add(APPROVAL_LIFE_MS),
+    };
+    let signed = Signed::new(approval, &cluster.approver.key);
+    client.hand_in("approver", "/v1/approvals", &signed)?;
+    Ok(())
+}
