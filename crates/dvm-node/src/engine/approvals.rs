@@ -9,8 +9,11 @@ use dvm_core::reason::ReasonCode;
 use dvm_core::sign::{PublicKey, Signed};
 
 use super::operation::State;
-use super::{ApiReply, Engine, Token, Want};
+use super::{Engine, Token, Want};
 use crate::wire::PeerMessage;
+
+/// How long a statement's caller waits to see what came of it.
+const SETTLE_MS: u64 = 2_000;
 
 impl Engine {
     pub(super) fn api_approve(&mut self, token: Token, approval: Signed<Approval>) {
@@ -20,9 +23,9 @@ impl Engine {
             return self.refuse(token, code, why);
         }
         self.spread(PeerMessage::Approval(Box::new(approval)));
+        self.forget_reasons(&intent);
         self.after_approval(&intent);
-        let view = self.execution_view(&intent);
-        self.reply(token, ApiReply::Json(view));
+        self.wait_for(token, intent, SETTLE_MS, false);
     }
 
     pub(super) fn on_approval(&mut self, approval: Signed<Approval>) {
@@ -71,11 +74,20 @@ impl Engine {
         if known { Ok(()) } else { Err(ReasonCode::BindingMismatch) }
     }
 
+    /// The reasons shown so far are about to be judged anew: an answer waits for the new ones.
+    fn forget_reasons(&mut self, intent: &Link) {
+        if let Some(op) = self.operations.get_mut(intent)
+            && op.state == State::Executed
+        {
+            op.codes.clear();
+        }
+    }
+
     fn after_approval(&mut self, intent: &Link) {
         let Some(op) = self.operations.get(intent) else { return };
         match op.state {
             State::AwaitingApproval if op.coordinator => self.begin_attempt(intent),
-            State::AwaitingApproval => self.judge_and_open(intent),
+            // Elsewhere the coordinator asks again, with every approval it has.
             State::Executed => self.try_gate(intent),
             _ => {}
         }
@@ -98,8 +110,9 @@ impl Engine {
                 format!("no operation `{id}` at this node"),
             );
         };
+        self.forget_reasons(&intent);
         self.try_gate(&intent);
-        self.wait_for(token, intent, 2_000, false);
+        self.wait_for(token, intent, SETTLE_MS, false);
     }
 
     pub(super) fn api_deny(&mut self, token: Token, denial: Signed<Denial>) {
@@ -110,7 +123,8 @@ impl Engine {
             return self.refuse(token, code, why);
         }
         self.spread(PeerMessage::Denial(Box::new(denial)));
-        self.wait_for(token, intent, 2_000, false);
+        self.forget_reasons(&intent);
+        self.wait_for(token, intent, SETTLE_MS, false);
     }
 
     pub(super) fn on_denial(&mut self, denial: Signed<Denial>) {
