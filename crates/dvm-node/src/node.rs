@@ -113,20 +113,13 @@ pub async fn run_node(
         peers: parts.peers,
     };
     let (transport, inbound) = Transport::start(transport).await?;
-    let counted = journal.clone();
-    let facts = Facts {
-        kernel_pid: AtomicU32::new(kernel.pid()),
-        journal_commits: Box::new(move || counted.metrics().commits),
-    };
-    let (client, asked) = EngineClient::new(Arc::new(facts));
-    let mut salt_seed = B32::default();
-    OsRng.fill_bytes(&mut salt_seed.0);
+    let (client, asked) = EngineClient::new(Arc::new(facts(&kernel, &journal)));
     let setup = Setup {
         me: config.node.clone(),
         manifest: parts.manifest,
         policy_key: parts.policy_key,
         policy: parts.policy,
-        salt_seed,
+        salt_seed: fresh_seed(),
         timing: parts.timing,
     };
     let engine_parts = Parts { journal, kernel, transport: transport.clone(), inbound };
@@ -158,6 +151,20 @@ pub async fn run_node(
     let _ = closing.await;
     tracing::info!(node = %config.node, "node ended");
     outcome
+}
+
+fn facts(kernel: &KernelLink, journal: &Journal) -> Facts {
+    let counted = journal.clone();
+    Facts {
+        kernel_pid: AtomicU32::new(kernel.pid()),
+        journal_commits: Box::new(move || counted.metrics().commits),
+    }
+}
+
+fn fresh_seed() -> B32 {
+    let mut seed = B32::default();
+    OsRng.fill_bytes(&mut seed.0);
+    seed
 }
 
 /// Runs a witness until `shutdown` completes.
