@@ -518,7 +518,11 @@ fn peers(
     }
 }
 
-fn read_policies(directory: &Path) -> Checked<PolicySet> {
+/// Reads and validates the `.cedar` files of a directory.
+///
+/// # Errors
+/// [`ConfigError`] for a file that cannot be read, and for policies that do not load.
+pub fn read_policies(directory: &Path) -> Checked<PolicySet> {
     let unreadable = |error| ConfigError::Unreadable { path: directory.to_owned(), error };
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(directory).map_err(unreadable)? {

@@ -7,8 +7,8 @@ use dvm_core::ids::NodeId;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
 use dvm_core::trace::Trace;
-use dvm_evidence::{BundleInput, BundleRefused};
 use dvm_evidence::peer::{PeerEvidence, RunEvidence};
+use dvm_evidence::{BundleInput, BundleRefused};
 
 use super::drive::Run;
 use super::{ApiReply, Engine, Token};
@@ -114,7 +114,9 @@ impl Engine {
         let car = dvm_evidence::write_bundle(input.clone(), &self.policy_key)?;
         let Err(refused) = dvm_evidence::verify(&car, self.cluster) else { return Ok(car) };
         let culprit = refused.link.strip_prefix("peers/").and_then(|rest| rest.split('/').next());
-        let Some(culprit) = culprit.filter(|name| *name != self.me.as_str()) else { return Ok(car) };
+        let Some(culprit) = culprit.filter(|name| *name != self.me.as_str()) else {
+            return Ok(car);
+        };
         let mut input = input;
         input.parts.retain(|part| part.node.as_str() != culprit);
         dvm_evidence::write_bundle(input, &self.policy_key)

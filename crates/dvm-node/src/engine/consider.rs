@@ -116,6 +116,11 @@ impl Engine {
     pub(super) fn on_opened(&mut self, link: &Link, attempt: u32, reply: KernelReply) {
         let now = self.now_ms;
         let mut refused = None;
+        let stale = |op: &Operation| op.coordinator && op.attempt != attempt;
+        if self.operations.get(link).is_some_and(stale) {
+            // A newer try has asked again, so this opening is superseded already.
+            return;
+        }
         let gathering = self.gathering.entry(*link).or_default();
         gathering.opening = false;
         match reply {
@@ -125,9 +130,6 @@ impl Engine {
         }
         let Some(op) = self.operations.get_mut(link) else { return };
         op.commits += 1;
-        if op.attempt != attempt && op.coordinator {
-            return;
-        }
         if let Some(code) = refused {
             let head_moved = code == ReasonCode::StaleEpoch;
             op.codes = vec![code];

@@ -7,15 +7,15 @@ use dvm_core::bytes::{B32, Bytes};
 use dvm_core::call::KernelCall;
 use dvm_core::codec;
 use dvm_core::governance::EventKind;
-use dvm_core::limits::HELD_TTL_MS;
-use dvm_core::receipt::PublicationReceipt;
-use dvm_core::trace::TraceEvent;
 use dvm_core::ids::NodeId;
 use dvm_core::intent::Act;
+use dvm_core::limits::HELD_TTL_MS;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
+use dvm_core::receipt::PublicationReceipt;
 use dvm_core::run::{Proposal, RunHeader, RunKind};
 use dvm_core::sign::Signed;
+use dvm_core::trace::TraceEvent;
 
 use super::drive::Run;
 use super::operation::State;
@@ -134,7 +134,8 @@ impl Engine {
 
     /// Whether a held result is past its own expiry, so that the kernel will destroy it.
     fn held_too_long(&self, intent: &Link) -> bool {
-        let run = self.operations.get(intent).and_then(|op| op.act_run).and_then(|r| self.runs.get(&r));
+        let run =
+            self.operations.get(intent).and_then(|op| op.act_run).and_then(|r| self.runs.get(&r));
         let held = run.and_then(|r| r.permit_receipt.as_ref()).map(|r| r.body.time_ms);
         held.is_some_and(|at| self.now_ms > at.saturating_add(HELD_TTL_MS))
     }

@@ -100,6 +100,11 @@ impl Engine {
         }
         let (holders, needed) = self.holders(&op.intent.act);
         let Some(gathering) = self.gathering.get(link) else { return };
+        // Peers may be faster than the own kernel. A coordinator that left itself out would not see
+        // the result held, and nobody would tell it when it is out.
+        if gathering.opening {
+            return;
+        }
         let mut opens: BTreeMap<NodeId, Signed<Open>> = BTreeMap::new();
         if let Some((open, at)) = &gathering.open
             && self.now_ms < at + OPEN_TTL_MS

@@ -1,6 +1,7 @@
 //! Claims about the engine: three engines with real kernels in one process, a witness, a network
 //! that can lose a node, and a clock that moves only when told.
 
+#[cfg(test)]
 mod net;
 
 use dvm_core::ReasonCode;
