@@ -1,8 +1,8 @@
 //! The tools that checks and tests need beyond the Rust toolchain, and how each gets here.
 //!
-//! Always true: with `CI=true` a missing tool is installed, and a failed installation is a
-//! failure; without it nothing is installed, and the task stops and says what to type.
-//! What can live inside the target directory does; only `openssl` touches the system.
+//! Always true: what can live inside the target directory is installed there, and a failed
+//! installation is a failure; system packages are installed only with `CI=true`, and without it the
+//! task stops and says what to type.
 
 use std::path::PathBuf;
 
@@ -22,11 +22,6 @@ pub(crate) fn cargo_deny(workspace: &Workspace) -> Result<PathBuf, Stop> {
     if works(&mut workspace.command(&on_path, &["--version"])) {
         return Ok(on_path);
     }
-    missing_outside_ci(
-        "cargo-deny",
-        "run `cargo install cargo-deny --locked --version 0.20.2`, or set CI=true to have it \
-         installed under target/tools",
-    )?;
     let mut install = workspace.cargo(&["install", "cargo-deny", "--locked", "--version"]);
     run(install.arg(CARGO_DENY_VERSION).arg("--root").arg(&root))?;
     Ok(ours)
@@ -66,12 +61,11 @@ pub(crate) fn python(workspace: &Workspace) -> Result<PathBuf, Stop> {
     if works(&mut workspace.command("python3", &ready)) {
         return Ok(PathBuf::from("python3"));
     }
-    missing_outside_ci(
-        "Python with libipld",
-        "run `python3 -m venv target/tools/python && target/tools/python/bin/pip install \
-         libipld==3.5.0`, or set CI=true to have this done",
-    )?;
     if !works(&mut workspace.command("python3", &["-c", "import venv, ensurepip"])) {
+        missing_outside_ci(
+            "Python with venv",
+            "install Python 3 with its venv module (Debian: `apt-get install python3-venv`)",
+        )?;
         apt_install(workspace, &["python3", "python3-venv"])?;
     }
     run(workspace.command("python3", &["-m", "venv"]).arg(&env))?;
@@ -79,7 +73,7 @@ pub(crate) fn python(workspace: &Workspace) -> Result<PathBuf, Stop> {
     Ok(python)
 }
 
-/// Lets the installation go on in CI only: a developer's machine is theirs.
+/// Lets a system package be installed in CI only: a developer's machine is theirs.
 fn missing_outside_ci(tool: &'static str, how: &'static str) -> Result<(), Stop> {
     if may_install(std::env::var("CI").ok().as_deref()) {
         Ok(())
