@@ -12,6 +12,7 @@ use dvm_governance::AuthorityState;
 
 use crate::authority::intent_link;
 use crate::gate::Verdicts;
+use crate::ledger::tombstone_id;
 use crate::phase::{Phase, Verb};
 use crate::run::{Run, Stage};
 use crate::stop::{Stop, ensure};
@@ -45,7 +46,7 @@ impl Kernel {
             held.destroy(&mut draft);
             ends = true;
         }
-        draft.put(Kind::Tombstone, &intent.to_bytes(), &denial);
+        draft.put(Kind::Tombstone, &tombstone_id(&intent, &denial.body.key_id), &denial);
         self.commit(draft)?;
         if let (true, Some(run)) = (ends, self.runs.get_mut(&intent)) {
             run.stage = Stage::Closed;

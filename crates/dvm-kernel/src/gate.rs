@@ -10,7 +10,7 @@ use dvm_core::codec;
 use dvm_core::intent::Act;
 use dvm_core::receipt::{PermitEvent, PublicationReceipt};
 use dvm_core::{B32, Bytes, Link, NodeId, ReasonCode, Signed, limits};
-use dvm_governance::{ApprovalContext, check_floor_release, signing_authority};
+use dvm_governance::{ApprovalContext, check_floor_release, fenced, signing_authority};
 use dvm_score::{Plan, Step};
 
 use crate::authority::{Pinned, intent_link};
@@ -23,7 +23,7 @@ use crate::phase::Verb;
 use crate::run::{Run, Stage};
 use crate::start::compiled;
 use crate::step::mark_consumed;
-use crate::stop::Stop;
+use crate::stop::{Stop, ensure};
 use crate::store::Draft;
 use crate::{Answer, Kernel};
 
@@ -98,9 +98,11 @@ impl Kernel {
         };
         check_judgement(pinned, &case.judgement, &held.intent, &purpose)?;
         let judgement = Some(case.judgement.link());
-        let intent = intent_link(&held.intent);
+        let fence = fenced(&pinned.state, &pinned.node, self.boot.generation);
+        ensure(!fence, ReasonCode::SplitBrainFenced, "this boot is fenced")?;
+        let (intent, about) = (intent_link(&held.intent), held.intent.clone());
         let ruling = rule(pinned, held, case, (&purpose, now_ms));
-        ledger::refuse_tombstoned(&mut self.vault, &intent)?;
+        ledger::refuse_tombstoned(&mut self.vault, &about)?;
         match ruling {
             Ruling::Allow(approvals) => {
                 let words =

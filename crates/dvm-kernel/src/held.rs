@@ -85,7 +85,7 @@ pub(crate) struct HeldRecord {
     pub(crate) holding: Holding,
     pub(crate) held_at_ms: u64,
     pub(crate) gate: Gate,
-    /// Whether a failed opening of it was counted.
+    /// Whether an unattributed failure of its opening was counted.
     pub(crate) failed: bool,
     pub(crate) publication: Option<Publication>,
 }

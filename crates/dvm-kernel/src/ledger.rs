@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use dvm_core::codec::Artifact;
+use dvm_core::codec::{Artifact, link_of};
 use dvm_core::intent::{Act, CanonicalIntent};
 use dvm_core::run::Boot;
-use dvm_core::{Link, NodeId, ReasonCode};
+use dvm_core::{KeyId, Link, NodeId, ReasonCode};
 use dvm_governance::Authority;
 use serde::{Deserialize, Serialize};
 
@@ -66,8 +66,7 @@ impl Usage {
     /// Whether the floor leaves room for one more opening now.
     pub(crate) fn has_room(&self, authority: &Authority<'_>, now_ms: u64) -> Result<(), Stop> {
         let floor = authority.floor();
-        let unfrozen = authority.record().and_then(|r| r.unfrozen_seq).unwrap_or(0);
-        let failures = total(self.failures.iter().filter(|(size, _)| *size >= unfrozen));
+        let failures = self.failures_after(authority.record().and_then(|r| r.unfrozen_seq));
         ensure(
             failures < floor.failures_to_freeze,
             ReasonCode::KeyFrozen,
@@ -80,6 +79,13 @@ impl Usage {
             ReasonCode::ResourceLimit,
             "openings per hour of the floor",
         )
+    }
+
+    /// Failures since the event that unfroze the key. Its number is the size of the log before it: a failure at that
+    /// size came before it.
+    fn failures_after(&self, unfrozen_seq: Option<u64>) -> u32 {
+        let after = |size: u64| unfrozen_seq.is_none_or(|seq| size > seq);
+        total(self.failures.iter().filter(|(size, _)| after(*size)))
     }
 
     pub(crate) fn opened(&mut self, now_ms: u64) {
@@ -117,9 +123,16 @@ impl IntentMark {
     }
 }
 
+/// Where a denial is kept: by the intent and the key that it names. An approver of one key is nobody to another, so
+/// what is said under another key's name must not be found.
+pub(crate) fn tombstone_id(intent: &Link, key_id: &KeyId) -> Vec<u8> {
+    [&intent.to_bytes(), key_id.as_str().as_bytes()].concat()
+}
+
 /// Refuses an intent that a person denied.
-pub(crate) fn refuse_tombstoned(vault: &mut Vault, intent: &Link) -> Result<(), Stop> {
-    let denied = store::read(vault, Kind::Tombstone, &intent.to_bytes())?.is_some();
+pub(crate) fn refuse_tombstoned(vault: &mut Vault, intent: &CanonicalIntent) -> Result<(), Stop> {
+    let id = tombstone_id(&link_of(intent), intent.act.key_id());
+    let denied = store::read(vault, Kind::Tombstone, &id)?.is_some();
     ensure(!denied, ReasonCode::DeniedByApprover, "a person denied this intent")
 }
 
@@ -190,5 +203,51 @@ pub(crate) fn holders<'a>(intent: &'a CanonicalIntent, authority: &Authority<'a>
         (Act::KeyGenerate { roster, .. }, _) => roster,
         (_, Some(record)) => &record.ready.roster,
         (_, None) => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_before_the_unfreezing_event_are_forgiven_and_those_after_it_count() {
+        let mut usage = Usage::default();
+        usage.failed(7);
+        usage.failed(7);
+        assert_eq!(usage.failures_after(None), 2);
+        assert_eq!(usage.failures_after(Some(6)), 2);
+        // The event has number 7 in a log that had 7 entries when the failures were counted.
+        assert_eq!(usage.failures_after(Some(7)), 0);
+        usage.failed(8);
+        assert_eq!(usage.failures_after(Some(7)), 1);
+    }
+
+    #[test]
+    fn denial_under_another_keys_name_denies_nothing_and_under_its_own_the_intent() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        let master = crate::unseal::MasterKey::from_bytes(zeroize::Zeroizing::new([7; 32]));
+        let rng = <rand_chacha::ChaCha20Rng as rand_core::SeedableRng>::seed_from_u64(1);
+        let mut vault = Vault::open(dir.path(), master, Box::new(rng)).unwrap();
+        let digest = dvm_core::B32([1; 32]);
+        let intent = CanonicalIntent {
+            cluster: Link::of_raw(b"cluster"),
+            tenant: "tenant".parse().unwrap(),
+            idempotency_key: "one".parse().unwrap(),
+            requester: "alice".parse().unwrap(),
+            act: Act::SignDigest { key_id: "treasury".parse().unwrap(), key_epoch: 1, digest },
+            scope: dvm_core::intent::Scope::Public,
+            display_hash: digest,
+            expires_ms: 1,
+        };
+        for (named, denied) in [("sundries", false), ("treasury", true)] {
+            let mut draft = Draft::new(&vault);
+            let id = tombstone_id(&link_of(&intent), &named.parse().unwrap());
+            draft.put_secret(Kind::Tombstone, &id, zeroize::Zeroizing::new(vec![1]));
+            draft.commit(&mut vault, 0).unwrap();
+            assert_eq!(refuse_tombstoned(&mut vault, &intent).is_err(), denied, "{named}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use dvm_core::admission::{AdmissionReceipt, Approval, Purpose, Verdict};
 use dvm_core::call::KernelReply;
 use dvm_core::intent::CanonicalIntent;
 use dvm_core::run::Open;
-use dvm_core::{Bytes, Link, ReasonCode, Signed};
+use dvm_core::{Bytes, Link, ReasonCode, Signed, limits};
 use dvm_governance::{ApprovalContext, authority_for, check_floor_admit, fenced};
 
 use crate::authority::{Pinned, intent_link};
@@ -17,6 +17,11 @@ use crate::phase::{Phase, Verb};
 use crate::run::{Admitted, Run, Stage};
 use crate::stop::{Stop, ensure};
 use crate::{Answer, Kernel};
+
+/// Most runs that are kept beside a new one: a start reads all that are held, and must be able to.
+const RUNS_MAX: usize = 4_096;
+/// Most bytes to be signed that wait in memory, of all runs that are not held yet: 16 of the longest contents.
+const CONTENTS_BYTES_MAX: usize = 16 * limits::CONTENT_BYTES_MAX;
 
 /// What comes with `Open`.
 pub(crate) struct Request {
@@ -49,6 +54,12 @@ pub(crate) fn check_judgement(
     ensure(fresh, ReasonCode::StaleEpoch, "the judgement was made at another head")
 }
 
+/// Refuses one more opening beside `kept` other runs, if `bytes` with its own would wait in memory.
+fn has_room(kept: usize, bytes: usize) -> Result<(), Stop> {
+    let fits = kept < RUNS_MAX && bytes <= CONTENTS_BYTES_MAX;
+    ensure(fits, ReasonCode::ResourceLimit, "too many runs under way")
+}
+
 impl Kernel {
     pub(crate) fn open(&mut self, request: Request, now_ms: u64) -> Answer {
         let Request { intent, content, admission, approvals } = request;
@@ -78,7 +89,7 @@ impl Kernel {
         ensure(holds, ReasonCode::NotFound, "this node is no holder of the key")?;
         let fence = fenced(state, &pinned.node, self.boot.generation);
         ensure(!fence, ReasonCode::SplitBrainFenced, "this boot is fenced")?;
-        ledger::refuse_tombstoned(&mut self.vault, &link)?;
+        ledger::refuse_tombstoned(&mut self.vault, &intent)?;
         let mut mark = IntentMark::load(&mut self.vault, &link)?;
         ensure(
             !mark.opened_result,
@@ -87,6 +98,11 @@ impl Kernel {
         )?;
         let mut usage = Usage::load(&mut self.vault, &intent.act)?;
         usage.has_room(&authority, now_ms)?;
+        let others = self.runs.iter().filter(|(at, run)| **at != link && !run.is_spent(now_ms));
+        let (kept, bytes) = others.fold((0, 0_usize), |(kept, bytes): (usize, _), (_, run)| {
+            (kept.saturating_add(1), bytes.saturating_add(run.content_bytes()))
+        });
+        has_room(kept, bytes.saturating_add(act.bytes_to_sign().map_or(0, <[u8]>::len)))?;
         phase.may(Verb::Open, Phase::Admitted)?;
 
         let (cluster, node, head) = (pinned.cluster(), pinned.node.clone(), state.head());
@@ -112,6 +128,7 @@ impl Kernel {
             held.destroy(&mut draft);
         }
         self.commit(draft)?;
+        self.runs.retain(|_, run| !run.is_spent(now_ms));
         let stage = Stage::Admitted(Box::new(Admitted { act, open: open.clone() }));
         self.runs.insert(link, Run { intent, stage });
         Ok(KernelReply::Opened(Box::new(open)))
@@ -121,5 +138,17 @@ impl Kernel {
     pub(crate) fn find(&self, execution_id: &dvm_core::B32) -> Result<Link, Stop> {
         let found = self.runs.iter().find(|(_, run)| run.is(execution_id)).map(|(link, _)| *link);
         found.ok_or_else(|| Stop::refused(ReasonCode::NotFound, "no such run"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opening_is_refused_when_runs_or_contents_under_way_reach_their_bounds() {
+        assert!(has_room(RUNS_MAX - 1, CONTENTS_BYTES_MAX).is_ok());
+        assert!(has_room(RUNS_MAX, 0).is_err());
+        assert!(has_room(0, CONTENTS_BYTES_MAX + 1).is_err());
     }
 }

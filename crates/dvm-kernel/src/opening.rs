@@ -14,7 +14,8 @@ use dvm_core::call::KernelReply;
 use dvm_core::codec::{self, link_of};
 use dvm_core::intent::Backend;
 use dvm_core::receipt::{PermitEvent, PublicationReceipt, PublishedResult};
-use dvm_core::{B32, Bytes, NodeId, ReasonCode, Signed, digest};
+use dvm_core::{B32, Bytes, ReasonCode, Signed, digest};
+use dvm_governance::fenced;
 use dvm_score::{MicroOp, Plan, Step};
 use zeroize::Zeroizing;
 
@@ -24,7 +25,7 @@ use crate::gate::repeated;
 use crate::held::{Gate, HeldRecord, Holding, key_share_id};
 use crate::ledger::{self, IntentMark};
 use crate::level::{Output, Request, Word};
-use crate::performance;
+use crate::performance::Failure;
 use crate::phase::Verb;
 use crate::start::{compiled, publication_peers};
 use crate::stop::{Stop, ensure};
@@ -43,9 +44,6 @@ struct Ready {
     heard: Heard,
     events: Vec<PermitEvent>,
 }
-
-/// Why a result could not be put together: whom the check names, if it can.
-type Failure = (ReasonCode, Option<NodeId>);
 
 impl Kernel {
     pub(crate) fn open_result(&mut self, execution_id: B32, request: Request) -> Answer {
@@ -81,7 +79,7 @@ impl Kernel {
         let Ready { mut record, plan, peers, heard, events } = ready;
         check_grants(self.pinned()?, &record, &plan, (&peers, &heard))?;
         let intent = intent_link(&record.intent);
-        ledger::refuse_tombstoned(&mut self.vault, &intent)?;
+        ledger::refuse_tombstoned(&mut self.vault, &record.intent)?;
         let said = match &record.holding {
             Holding::Signature { .. } => Bytes(record.share(&mut self.vault)?.to_vec()),
             Holding::Key { ready } => {
@@ -173,13 +171,14 @@ impl Kernel {
         Ok(Signed::new(published, self.identity.signer()))
     }
 
-    /// A check failed: counted, durably, before it is said. The run stays in Opening, for its shares are out.
+    /// A check failed: counted if it names nobody, durably, before it is said. The run stays in Opening, for its shares are out.
     fn failed_opening(
         &mut self,
         (mut record, mut draft): (HeldRecord, Draft),
         events: &[PermitEvent],
-        (code, blame): Failure,
+        failure: Failure,
     ) -> Answer {
+        let (code, blame) = failure.told();
         let mut output = Output::default();
         if let Some(event) = events.first() {
             output.fail(event, code, blame);
@@ -189,11 +188,12 @@ impl Kernel {
             permits: events.to_vec(),
             ..crate::level::empty()
         };
-        let intent = record.intent.clone();
-        if !record.failed {
-            self.count_failure(&intent, &mut draft)?;
+        // Once per result: its frames can be brought again and again. A blamed failure leaves the count to a later one.
+        if failure == Failure::Unattributed && !record.failed {
+            let intent = record.intent.clone();
+            self.count_failure(&intent, &failure, &mut draft)?;
+            record.failed = true;
         }
-        record.failed = true;
         self.keep(record, (Verb::OpenResult, Gate::Opening), draft)?;
         Ok(KernelReply::Level(Box::new(reply)))
     }
@@ -243,6 +243,8 @@ fn check_grants(
             "a participant did not grant",
         )?;
         ensure(body.head == head, ReasonCode::StaleEpoch, "a grant at another head")?;
+        let fence = fenced(&pinned.state, node, body.boot.generation);
+        ensure(!fence, ReasonCode::SplitBrainFenced, "a grant by a fenced boot")?;
         let expected = PublicationReceipt {
             node: node.clone(),
             boot: body.boot,
@@ -273,23 +275,22 @@ fn signature(
     message: &[u8],
 ) -> Result<Bytes, Failure> {
     let Holding::Signature { commitments, .. } = &record.holding else {
-        return Err((ReasonCode::Internal, None));
+        return Err(Failure::Bug);
     };
     shares.insert(me.to_owned(), share.to_vec());
-    let key = SuiteGroupKey::decode(suite(ready.backend), &ready.package)
-        .map_err(|_| (ReasonCode::Internal, None))?;
+    let key =
+        SuiteGroupKey::decode(suite(ready.backend), &ready.package).map_err(|_| Failure::Bug)?;
     let commitments =
         commitments.iter().map(|c| (c.node.as_str().to_owned(), c.bytes.to_vec())).collect();
-    let signature = dvm_blame::aggregate(&key, &commitments, message, &shares)
-        .map_err(|fault| performance::told(&fault))?;
+    let signature = dvm_blame::aggregate(&key, &commitments, message, &shares)?;
     Ok(Bytes(signature.to_vec()))
 }
 
 /// Every holder's kernel stated the same facts.
 fn key_fact(ready: &KeyReady, plan: &Plan, peers: &Peers, heard: &Heard) -> Result<Bytes, Failure> {
-    let step = op_step(plan, MicroOp::OpenKey).ok_or((ReasonCode::Internal, None))?;
+    let step = op_step(plan, MicroOp::OpenKey).ok_or(Failure::Bug)?;
     for (node, peer) in peers {
-        let blamed = || (ReasonCode::PayloadRejected, Some(node.clone()));
+        let blamed = || Failure::Blamed(node.clone());
         let said = heard.payloads.get(&(step, node.clone())).ok_or_else(blamed)?;
         let fact: Signed<KeyReady> = codec::decode(said).map_err(|_| blamed())?;
         let body = fact.verify(peer.passport.kernel_key).map_err(|_| blamed())?;

@@ -188,12 +188,41 @@ pub(crate) fn handle(execution_id: &B32, step: u16) -> B32 {
     Tagged::new(Domain::Handle).part(&execution_id.0).number(step.into()).finish()
 }
 
-/// How a fault is told to peers and receipts: one code whatever check failed, and whom it names.
-pub(crate) fn told(fault: &Fault) -> (ReasonCode, Option<NodeId>) {
-    let culprit = match fault {
-        Fault::Blame { culprits, .. } => culprits.first().and_then(|p| p.node.parse().ok()),
-        Fault::Refused(_) | Fault::Unattributed(_) => None,
-        Fault::Bug(_) => return (ReasonCode::Internal, None),
-    };
-    (ReasonCode::PayloadRejected, culprit)
+/// Why a level gave no result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The check names this peer.
+    Blamed(NodeId),
+    /// A final check failed and names nobody: the only kind that counts towards freezing the key. Were blame counted
+    /// too, one cheater could switch off a key for everybody.
+    Unattributed,
+    /// A rule of the protocol; no peer is to blame.
+    Rule,
+    /// An invariant of our own.
+    Bug,
+}
+
+impl Failure {
+    /// How it is told to peers and receipts: one code whatever check failed, and whom it names.
+    pub(crate) fn told(&self) -> (ReasonCode, Option<NodeId>) {
+        match self {
+            Self::Blamed(node) => (ReasonCode::PayloadRejected, Some(node.clone())),
+            Self::Unattributed | Self::Rule => (ReasonCode::PayloadRejected, None),
+            Self::Bug => (ReasonCode::Internal, None),
+        }
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Blame { culprits, .. } => {
+                let named = culprits.first().and_then(|p| p.node.parse().ok());
+                named.map_or(Self::Bug, Self::Blamed)
+            }
+            Fault::Unattributed(_) => Self::Unattributed,
+            Fault::Refused(_) => Self::Rule,
+            Fault::Bug(_) => Self::Bug,
+        }
+    }
 }

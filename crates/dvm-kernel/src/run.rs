@@ -9,7 +9,7 @@ use dvm_core::authority::KeyReady;
 use dvm_core::call::HeldRun;
 use dvm_core::intent::{Backend, CanonicalIntent};
 use dvm_core::run::{Boot, Open, RunHeader};
-use dvm_core::{B32, Link, NodeId, Signed};
+use dvm_core::{B32, Link, NodeId, Signed, limits};
 use dvm_score::Plan;
 
 use crate::authority::intent_link;
@@ -111,6 +111,27 @@ impl Run {
                 held.facts.execution_id == *execution_id || publication == Some(*execution_id)
             }
             Stage::Admitted(_) | Stage::Closed => false,
+        }
+    }
+
+    /// Whether nothing can follow from it any more but a new opening: it ended, or its opening is too old to start.
+    pub(crate) fn is_spent(&self, now_ms: u64) -> bool {
+        match &self.stage {
+            Stage::Closed => true,
+            Stage::Admitted(admitted) => {
+                let age_ms = now_ms.saturating_sub(admitted.open.body.time_ms);
+                age_ms > limits::CLOCK_SKEW_MS_MAX
+            }
+            Stage::Running(_) | Stage::Held(_) => false,
+        }
+    }
+
+    /// Bytes to be signed that it keeps in memory.
+    pub(crate) fn content_bytes(&self) -> usize {
+        match &self.stage {
+            Stage::Admitted(admitted) => admitted.act.bytes_to_sign().map_or(0, <[u8]>::len),
+            Stage::Running(running) => running.signs.as_ref().map_or(0, |(_, m)| m.len()),
+            Stage::Held(_) | Stage::Closed => 0,
         }
     }
 

@@ -5,7 +5,6 @@
 //! transaction before its reply exists; a level that failed ends the run. A crash anywhere in here loses the run's
 //! one-time material with the process, which costs one attempt and no secret.
 
-use dvm_blame::Fault;
 use dvm_core::authority::KeyReady;
 use dvm_core::call::{KernelReply, LevelReply};
 use dvm_core::codec::{self, Artifact, link_of};
@@ -21,16 +20,13 @@ use crate::course::{Asked, Heard};
 use crate::held::{Commitment, Gate, HeldRecord, Holding};
 use crate::ledger::{self, Usage};
 use crate::level::{self, Output, Place, Request, Word};
-use crate::performance::{self, Made, Said};
+use crate::performance::{Failure, Made, Said};
 use crate::phase::{Phase, Verb};
 use crate::run::{Run, Running, Stage};
 use crate::seal;
 use crate::stop::{Stop, ensure};
 use crate::store::{Draft, Kind};
 use crate::{Answer, Kernel};
-
-/// Why a level gave no result: a check named or did not name somebody.
-type Failure = (ReasonCode, Option<NodeId>);
 
 /// The permits that one level consumed, as the vault keeps them.
 #[derive(Serialize, Deserialize)]
@@ -127,12 +123,13 @@ impl Kernel {
             ledger::save_mark(&mut draft, &node, &mark);
         }
         let (mut reply, stage) = match performed {
-            Err((at, (code, blame))) => {
+            Err((at, failure)) => {
+                let (code, blame) = failure.told();
                 if let Some(event) = events.get(at) {
                     output.fail(event, code, blame);
                 }
                 running.course.advance(heard, &events, B32::default());
-                self.count_failure(&intent, &mut draft)?;
+                self.count_failure(&intent, &failure, &mut draft)?;
                 let receipt =
                     Some(self.permit_receipt(&running, &mut draft, (None, Some(code), now_ms))?);
                 let results = output.results;
@@ -185,15 +182,13 @@ impl Kernel {
 
     /// Puts the level's payloads where the steps find them; sealed ones are opened here.
     fn receive(&self, running: &mut Running, heard: &mut Heard) -> Result<(), Failure> {
-        let internal = (ReasonCode::Internal, None);
-        let pinned = self.pinned.as_ref().ok_or_else(|| internal.clone())?;
+        let pinned = self.pinned.as_ref().ok_or(Failure::Bug)?;
         for ((index, from), bytes) in std::mem::take(&mut heard.payloads) {
-            let step =
-                running.plan.steps.get(usize::from(index)).ok_or_else(|| internal.clone())?;
+            let step = running.plan.steps.get(usize::from(index)).ok_or(Failure::Bug)?;
             let bytes = if step.phase.kind == PhaseKind::P2p {
                 let info = seal_info(running, step, (&from, &pinned.node));
                 let opened = self.identity.sealing().open(&info, &step.index.to_be_bytes(), &bytes);
-                opened.map_err(|_| (ReasonCode::PayloadRejected, Some(from.clone())))?
+                opened.map_err(|_| Failure::Blamed(from.clone()))?
             } else {
                 Zeroizing::new(bytes.0)
             };
@@ -209,9 +204,8 @@ impl Kernel {
         (intent, now_ms): (&CanonicalIntent, u64),
         finished: &mut Option<Finished>,
     ) -> Result<Word, Failure> {
-        let told = |fault: Fault| performance::told(&fault);
         if matches!(step.op, MicroOp::FinalizeSig | MicroOp::FinalizeKey) {
-            let made = running.performance.made().map_err(told)?;
+            let made = running.performance.made()?;
             let (done, public) = self.finish(running, intent, made, now_ms)?;
             let result_ref = done.record.facts.result_ref();
             *finished = Some(done);
@@ -222,10 +216,9 @@ impl Kernel {
             });
         }
         let rng = &mut *self.around.rng;
-        let said = running.performance.perform(step.op, &running.inbox, rng).map_err(told)?;
+        let said = running.performance.perform(step.op, &running.inbox, rng)?;
         running.microtrace = traced(running.microtrace, step, &said);
-        let me =
-            self.pinned.as_ref().map(|p| p.node.clone()).ok_or((ReasonCode::Internal, None))?;
+        let me = self.pinned.as_ref().map(|p| p.node.clone()).ok_or(Failure::Bug)?;
         if let Some(own) = &said.broadcast {
             running.inbox.put(step.op, me.clone(), Zeroizing::new(own.clone()));
         }
@@ -237,7 +230,7 @@ impl Kernel {
             let (key, aad) = (peer.passport.sealing_key.0, step.index.to_be_bytes());
             let sealed =
                 plain.expose(|plain| seal::seal(&key, &info, &aad, plain, &mut self.around.rng));
-            let sealed = sealed.map_err(|_| (ReasonCode::PayloadRejected, Some(to.clone())))?;
+            let sealed = sealed.map_err(|_| Failure::Blamed(to.clone()))?;
             word.private.push((to.clone(), Bytes(sealed)));
         }
         Ok(word)
@@ -252,23 +245,22 @@ impl Kernel {
         made: Made,
         now_ms: u64,
     ) -> Result<(Finished, Option<Bytes>), Failure> {
-        let internal = (ReasonCode::Internal, None);
         let execution_id = running.course.execution_id;
         let (facts, holding, share) = match made {
             Made::Signature { share, commitments, nonce, digest } => {
-                let (ready, _) = running.signs.as_ref().ok_or_else(|| internal.clone())?;
+                let (ready, _) = running.signs.as_ref().ok_or(Failure::Bug)?;
                 let named = |(node, bytes): (String, Vec<u8>)| {
                     Some(Commitment { node: node.parse().ok()?, bytes: Bytes(bytes) })
                 };
                 let commitments: Option<Vec<_>> = commitments.into_iter().map(named).collect();
-                let commitments = commitments.ok_or_else(|| internal.clone())?;
+                let commitments = commitments.ok_or(Failure::Bug)?;
                 let facts =
                     ResultFacts { execution_id, digest, public_nonce: Bytes(nonce.to_vec()) };
                 (facts, Holding::Signature { ready: ready.clone(), commitments }, share)
             }
             Made::Key { share, public_key, package, transcript } => {
                 let ready = key_ready(intent, running, (&public_key, package, transcript))
-                    .ok_or(internal)?;
+                    .ok_or(Failure::Bug)?;
                 let facts = ResultFacts {
                     execution_id,
                     digest: transcript,
@@ -348,12 +340,16 @@ impl Kernel {
         Ok(Signed::new(receipt, self.identity.signer()))
     }
 
-    /// Counts a failed check of an intent's key, with the draft that ends the run.
+    /// Counts a failed check of an intent's key, if it counts, with the draft that ends the run.
     pub(crate) fn count_failure(
         &mut self,
         intent: &CanonicalIntent,
+        failure: &Failure,
         draft: &mut Draft,
     ) -> Result<(), Stop> {
+        if *failure != Failure::Unattributed {
+            return Ok(());
+        }
         let log_size = self.pinned()?.state.head().size;
         let mut usage = Usage::load(&mut self.vault, &intent.act)?;
         usage.failed(log_size);

@@ -199,6 +199,14 @@ impl Cluster {
         self.clock.load(Ordering::SeqCst)
     }
 
+    /// The boot that a node's kernel runs in.
+    pub(crate) fn boot(&mut self, node: &str) -> dvm_core::run::Boot {
+        let KernelReply::Attested(attested) = self.call(node, KernelCall::Attest) else {
+            panic!("no attestation");
+        };
+        attested.body.boot
+    }
+
     /// What a refused call must leave as it was.
     pub(crate) fn standing(&mut self, node: &str) -> (KernelReply, u64) {
         (self.call(node, KernelCall::Status), self.kernel(node).commits())

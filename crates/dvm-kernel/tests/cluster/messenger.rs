@@ -293,3 +293,21 @@ pub(crate) fn resay(frame: &mut Envelope, signer: &SigningKey, said: Bytes) {
     header.out_root = tree.out_root;
     *frame = tree.envelopes(&Signed::new(header, signer)).remove(0);
 }
+
+/// A frame as its sender could have said it to these recipients instead, all under one root: with other bytes in the
+/// broadcast of one step.
+pub(crate) fn resaid(frame: &Envelope, recipients: &[&str], step: u16) -> Vec<Envelope> {
+    use dvm_core::frame::{OutTree, Outgoing};
+    let carried = &frame.broadcast;
+    let said = carried.leaf.parts.iter().zip(&carried.payloads).map(|(part, bytes)| {
+        let other = Bytes(vec![9; bytes.len()]);
+        (part.step, if part.step == step { other } else { bytes.clone() })
+    });
+    let outgoing = Outgoing { broadcast: said.collect(), private: BTreeMap::new() };
+    let recipients: Vec<NodeId> = recipients.iter().map(|name| name.parse().unwrap()).collect();
+    let tree = OutTree::lay_out(outgoing, &recipients, || B32([5; 32]));
+    let mut header = frame.header.body.clone();
+    header.out_root = tree.out_root;
+    let signer = crate::harness::corrupt(header.from.as_str());
+    tree.envelopes(&Signed::new(header, &signer))
+}

@@ -247,6 +247,43 @@ fn share_stays_when_the_head_moved_after_the_grants() {
 }
 
 #[test]
+fn fenced_boot_grants_nothing_and_its_grant_opens_nothing() {
+    let (mut cluster, intent, mut course) = asked();
+    let fence = EventKind::NodeFenced { node: id("n2"), boot_gen: 1 };
+    cluster.govern(fence, None);
+    let own = cluster.grant_call(&intent, &course, &id("n2"), &["a2", "a3"]);
+    cluster.refused("n2", own, ReasonCode::SplitBrainFenced);
+    let call = cluster.grant_call(&intent, &course, &id("n1"), &["a2", "a3"]);
+    let ours = level(cluster.call("n1", call));
+    // What the fenced kernel would say if it were corrupt: the same as n1, under its own name.
+    let forged = {
+        let mut grant = ours.publication.clone().unwrap().body;
+        (grant.node, grant.boot) = (id("n2"), cluster.boot("n2"));
+        grant
+    };
+    let kernel = corrupt("n2");
+    course.level = 1;
+    course.calls.insert(id("n1"), ours.next.clone());
+    let mut said = |grant: PublicationReceipt| {
+        let grant = Bytes(codec::encode(&Signed::new(grant, &kernel)));
+        let mut frame = ours.frames[0].clone();
+        frame.to = id("n1");
+        frame.header.body.from = id("n2");
+        frame.header.body.boot = cluster.boot("n2");
+        resay(&mut frame, &kernel, grant);
+        course.inbox.insert(id("n1"), vec![frame]);
+        Cluster::open_result_call(&course, &id("n1"))
+    };
+    let fenced = said(forged.clone());
+    let mut later = forged;
+    later.boot.generation = 2;
+    let later = said(later);
+    cluster.refused("n1", fenced, ReasonCode::SplitBrainFenced);
+    level(cluster.call("n1", later));
+    assert_eq!(phases(&mut cluster, "n1"), ["Opening"]);
+}
+
+#[test]
 fn opening_is_refused_before_the_grant_and_out_of_order() {
     let (mut cluster, _, mut course) = asked();
     course.inbox.insert(id("n1"), Vec::new());

@@ -9,7 +9,7 @@ use dvm_core::intent::{Act, Backend, CanonicalIntent};
 use dvm_core::run::{Open, Proposal};
 use dvm_core::{B32, Bytes, ReasonCode, Signed};
 
-use crate::harness::{Cluster, id, key};
+use crate::harness::{Cluster, NODES, id, key};
 use crate::messenger::{Course, level, refusal};
 
 const BACKEND: Backend = Backend::FrostEd25519;
@@ -365,9 +365,10 @@ fn consumed_permit_in_another_context_poisons_the_run() {
 }
 
 #[test]
-fn cheater_is_named_and_failures_freeze_the_key_at_the_floors_count() {
+fn cheater_is_named_and_its_failures_never_freeze_the_key() {
     let (mut cluster, _) = Cluster::active(BACKEND);
-    for attempt in 0..2 {
+    // One more than the floor's count of failures.
+    for attempt in 0..3 {
         let (intent, opens) = opened(&mut cluster, b"content");
         let (proposal, plan) = cluster.proposal(&intent, opens, BACKEND);
         let mut course = cluster.start(&proposal, plan, &BTreeMap::new());
@@ -383,11 +384,73 @@ fn cheater_is_named_and_failures_freeze_the_key_at_the_floors_count() {
         let receipt = reply.receipt.unwrap().body;
         assert_eq!((receipt.aborted, receipt.permits), (Some(ReasonCode::PayloadRejected), 5));
     }
-    let third = cluster.sign_intent(b"content", "three");
-    let call = cluster.open_call("n1", &third, Some(b"content"));
+    let next = cluster.sign_intent(b"content", "next");
+    cluster.open("n1", &next, Some(b"content"));
+}
+
+/// One key generation in which n2 states another transcript to all: n1's reply at level 7, where it shows.
+fn disagreed(cluster: &mut Cluster) -> dvm_core::call::LevelReply {
+    let intent = cluster.keygen_intent(BACKEND);
+    let opens = NODES.map(|node| cluster.open(node, &intent, None)).to_vec();
+    let (proposal, plan) = cluster.proposal(&intent, opens, BACKEND);
+    let mut course = cluster.start(&proposal, plan, &BTreeMap::new());
+    let step = |_: &Cluster, course: &Course, node: &_| Cluster::step_call(course, node);
+    while course.level < 5 {
+        cluster.advance(&mut course, step);
+    }
+    let confirm = course.plan.steps.iter().find(|s| s.op == dvm_score::MicroOp::DkgConfirm);
+    let confirm = confirm.unwrap().index;
+    let honest = course.inbox[&id("n1")].iter().find(|f| f.header.body.from == id("n2"));
+    let lies = crate::messenger::resaid(honest.unwrap(), &["n1", "n3"], confirm);
+    for lie in lies {
+        let frames = course.inbox.get_mut(&lie.to).unwrap();
+        frames.retain(|f| f.header.body.from != lie.header.body.from);
+        frames.push(lie);
+    }
+    cluster.advance(&mut course, step);
+    let frames = course.inbox.get_mut(&id("n1")).unwrap();
+    let of_n3 = frames.iter().find(|f| f.header.body.from == id("n3")).unwrap();
+    let seen = of_n3.header.body.prev_view;
+    let of_n2 = frames.iter_mut().find(|f| f.header.body.from == id("n2")).unwrap();
+    let mut header = of_n2.header.body.clone();
+    header.prev_view = seen;
+    of_n2.header = Signed::new(header, &crate::harness::corrupt("n2"));
+    of_n2.binding_hash = of_n2.expected_binding();
+    level(cluster.call("n1", Cluster::step_call(&course, &id("n1"))))
+}
+
+#[test]
+fn failures_that_name_nobody_freeze_at_the_floors_count_and_not_before() {
+    let mut cluster = Cluster::formed();
+    for attempt in 0..3 {
+        let reply = disagreed(&mut cluster);
+        let outcome = &reply.results.last().unwrap().outcome;
+        let nobody =
+            dvm_core::trace::Outcome::Fault { code: ReasonCode::PayloadRejected, blame: None };
+        assert_eq!((outcome, &reply.header), (&nobody, &None), "attempt {attempt}");
+    }
+    let call = cluster.open_call("n1", &cluster.keygen_intent(BACKEND), None);
     cluster.refused("n1", call.clone(), ReasonCode::KeyFrozen);
     cluster.restart("n1");
     cluster.refused("n1", call, ReasonCode::KeyFrozen);
+}
+
+#[test]
+fn opening_too_old_to_start_is_forgotten_when_another_intent_is_opened() {
+    for (ms, forgotten) in [(30_000, false), (30_001, true)] {
+        let (mut cluster, _) = Cluster::active(BACKEND);
+        let (intent, opens) = opened(&mut cluster, b"content");
+        let (proposal, _) = cluster.proposal(&intent, opens, BACKEND);
+        cluster.pass_ms(ms);
+        let other = cluster.sign_intent(b"content", "two");
+        cluster.open("n1", &other, Some(b"content"));
+        if forgotten {
+            cluster.refused("n1", start_call(&proposal), ReasonCode::NotFound);
+        } else {
+            let reply = cluster.call("n1", start_call(&proposal));
+            assert!(matches!(reply, KernelReply::Started { .. }));
+        }
+    }
 }
 
 /// What a corrupt kernel could send: a commitment that is no point, correctly signed.
