@@ -48,6 +48,20 @@ struct KeyFile {
     sealed_hex: String,
 }
 
+impl KeyFile {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path).map_err(Failure::file(path))?;
+        let bad =
+            |problem: String| Failure::form(path, format!("not a person's key file: {problem}"));
+        let file: Self = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
+        if file.header.form == FORM {
+            Ok(file)
+        } else {
+            Err(bad(format!("its form is `{}`, not `{FORM}`", file.header.form)))
+        }
+    }
+}
+
 /// An unlocked key and whose it is.
 pub(crate) struct PersonKey {
     pub(crate) person: PersonId,
@@ -92,14 +106,16 @@ impl PersonKey {
         Ok(Self { person, key })
     }
 
+    /// Whose key a file says that it holds, and its public half; only opening it proves that.
+    pub(crate) fn readable(path: &Path) -> Result<(PersonId, String), Failure> {
+        let header = KeyFile::read(path)?.header;
+        Ok((header.person, header.public_key_hex))
+    }
+
     /// Unlocks a key file.
     pub(crate) fn open(path: &Path, passphrase: &[u8]) -> Result<Self, Failure> {
-        let text = std::fs::read_to_string(path).map_err(Failure::file(path))?;
-        let file: KeyFile = serde_json::from_str(&text).map_err(|e| Failure::form(path, e))?;
+        let file = KeyFile::read(path)?;
         let bad = |problem| Failure::form(path, problem);
-        if file.header.form != FORM {
-            return Err(bad("not a person's key file of this version"));
-        }
         let wrong = "wrong passphrase, or the file was changed";
         let mut nonce = [0; 12];
         hex::decode_to_slice(&file.header.nonce_hex, &mut nonce).map_err(|_| bad(wrong))?;
@@ -155,6 +171,15 @@ pub(crate) struct KeyArgs {
 impl KeyArgs {
     pub(crate) fn open(&self) -> Result<PersonKey, Failure> {
         PersonKey::open(&self.key_file, &read_passphrase(&self.passphrase_file)?)
+    }
+
+    pub(crate) fn create(&self, person: PersonId, label: &str) -> Result<PersonKey, Failure> {
+        let passphrase = read_passphrase(&self.passphrase_file)?;
+        PersonKey::create(&self.key_file, person, label, &passphrase)
+    }
+
+    pub(crate) fn key_file(&self) -> &Path {
+        &self.key_file
     }
 }
 

@@ -87,7 +87,40 @@ pub(crate) fn execution(view: &ExecutionView) -> String {
     for (run, root) in &view.trace_roots {
         row("trace root", &format!("{root} (run {})", run.get(..8).unwrap_or(run)));
     }
+    let next = next_step(view);
+    if !next.is_empty() {
+        out.push_str(&format!("Next: {next}\n"));
+    }
     out
+}
+
+/// What can be done next about an execution, by its state and codes; empty when all is done.
+pub(crate) fn next_step(view: &ExecutionView) -> String {
+    let approve = |purpose: &str| {
+        let intent = &view.intent;
+        format!(
+            "an approver runs `dvm approve {intent} --purpose {purpose} --key-file … \
+             --passphrase-file …`, or `dvm deny` to end it"
+        )
+    };
+    let code = view.codes.iter().find_map(|code| ReasonCode::from_name(code));
+    match view.state.as_str() {
+        "Published" if view.act == "key.generate" => format!(
+            "the key has no authority yet: governors run `dvm gov propose activate {} …`",
+            view.key_id
+        ),
+        "Published" => String::new(),
+        "AwaitingApproval" => approve("admit"),
+        "Executed" if code.is_none_or(|code| code == ReasonCode::ApprovalsMissing) => {
+            format!("held at the gate: {}", approve("release"))
+        }
+        _ if code == Some(ReasonCode::KeyNotActive) => format!(
+            "see `dvm key show {}` and `dvm cluster status`: governors activate or resume a key, \
+             and lift a hold",
+            view.key_id
+        ),
+        _ => code.map(|code| code.row().next.to_owned()).unwrap_or_default(),
+    }
 }
 
 /// The exit code that goes with an execution's state.
@@ -96,8 +129,64 @@ pub(crate) fn exit_for(view: &ExecutionView) -> Exit {
     match view.state.as_str() {
         "Published" => Exit::Done,
         "AwaitingApproval" | "Executed" => Exit::Waiting,
-        "Denied" | "Discarded" | "Expired" | "Poisoned" => Exit::Refused,
+        // A request that contradicts an earlier one is not answered like one that a policy refuses.
+        "Denied" => first.filter(|exit| *exit != Exit::Waiting).unwrap_or(Exit::Refused),
+        "Discarded" | "Expired" | "Poisoned" => Exit::Refused,
         "Aborted" => first.unwrap_or(Exit::Internal),
         _ => first.unwrap_or(Exit::Timeout),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(state: &str, codes: &[&str]) -> ExecutionView {
+        let text = |value: &str| value.to_owned();
+        ExecutionView {
+            intent: text("intent"),
+            execution_id: None,
+            publication_id: None,
+            state: text(state),
+            codes: codes.iter().map(|code| text(code)).collect(),
+            missing: Vec::new(),
+            act: text("sign.message"),
+            key_id: text("k"),
+            key_epoch: 1,
+            display: String::new(),
+            display_hash: String::new(),
+            tenant: text("t"),
+            requester: text("r"),
+            policy_root: String::new(),
+            attempt: 1,
+            signers: Vec::new(),
+            result_ref: None,
+            signature_hex: None,
+            receipts: Vec::new(),
+            trace_roots: std::collections::BTreeMap::new(),
+            approvals: Vec::new(),
+            recovered: false,
+            serial_commits: 0,
+        }
+    }
+
+    #[test]
+    fn a_denial_for_a_contradiction_exits_as_a_conflict_and_one_by_policy_as_a_refusal() {
+        assert_eq!(exit_for(&view("Denied", &["REPLAY_OR_CONFLICT"])), Exit::Conflict);
+        assert_eq!(exit_for(&view("Denied", &["POLICY_DENIED"])), Exit::Refused);
+        assert_eq!(exit_for(&view("Denied", &["APPROVALS_MISSING"])), Exit::Refused);
+        assert_eq!(exit_for(&view("Denied", &[])), Exit::Refused);
+    }
+
+    #[test]
+    fn whoever_is_refused_or_waits_is_told_what_comes_next() {
+        assert!(
+            execution(&view("Denied", &["KEY_NOT_ACTIVE"])).contains("Next: see `dvm key show k`")
+        );
+        assert!(next_step(&view("AwaitingApproval", &[])).contains("--purpose admit"));
+        let waits = view("Executed", &["APPROVALS_MISSING"]);
+        assert!(next_step(&waits).contains("--purpose release"));
+        assert!(!next_step(&view("Executed", &["STALE_EPOCH"])).contains("--purpose"));
+        assert_eq!(next_step(&view("Published", &[])), "");
     }
 }

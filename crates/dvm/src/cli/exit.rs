@@ -1,6 +1,6 @@
 //! How a command ends: one exit code per kind of failure, and the words that go with it.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -38,7 +38,7 @@ exits! {
     /// Token.
     NotAuthorized = 7, "not authorised: token missing, unknown or without the role";
     /// No such thing.
-    NotFound = 8, "not found: no such execution, key or file entry";
+    NotFound = 8, "not found: no such execution, key or file";
     /// Another thing is there.
     Conflict = 9, "conflict: the request contradicts an earlier one, or the phase, or the head";
     /// Bound.
@@ -165,6 +165,7 @@ impl Failure {
             Self::Unreachable { .. } => Exit::Unreachable,
             Self::Usage(_) | Self::Form { .. } | Self::Config(_) => Exit::Usage,
             Self::Evidence(_) => Exit::Evidence,
+            Self::File { error, .. } if error.kind() == ErrorKind::NotFound => Exit::NotFound,
             Self::Answer { .. }
             | Self::File { .. }
             | Self::Setup(_)
@@ -173,24 +174,29 @@ impl Failure {
         }
     }
 
-    /// Says it: as text, or as `{code, message, exit}` on standard error.
+    /// Says it: as text, or as `{code, message, next, exit}` in one line on standard error.
     pub(crate) fn report(&self, as_json: bool) {
         let mut err = std::io::stderr().lock();
         let code = match self {
-            Self::Refused { code, .. } => Some(code.name()),
-            Self::Evidence(refused) => Some(refused.code.name()),
+            Self::Refused { code, .. } => Some(*code),
+            Self::Evidence(refused) => Some(refused.code),
             _ => None,
         };
+        let next = code.map(|code| code.row().next);
         // With no standard error left there is nowhere to say it.
         let _ = if as_json {
             let message = self.to_string();
             writeln!(
                 err,
                 "{}",
-                json!({ "code": code, "message": message, "exit": self.exit() as u8 })
+                json!({
+                    "code": code.map(ReasonCode::name), "message": message, "next": next,
+                    "exit": self.exit() as u8,
+                })
             )
         } else {
-            writeln!(err, "dvm: {self}")
+            let next = next.map(|next| format!("\nNext: {next}")).unwrap_or_default();
+            writeln!(err, "dvm: {self}{next}")
         };
     }
 
@@ -241,5 +247,7 @@ mod tests {
         assert_eq!(refused(ReasonCode::NotAuthorized), 7);
         assert_eq!(refused(ReasonCode::NotFound), 8);
         assert_eq!(Failure::usage("x").exit() as u8, 2);
+        let file = |kind: ErrorKind| Failure::file(Path::new("f"))(kind.into()).exit() as u8;
+        assert_eq!((file(ErrorKind::NotFound), file(ErrorKind::PermissionDenied)), (8, 1));
     }
 }

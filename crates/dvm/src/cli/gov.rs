@@ -1,19 +1,23 @@
 //! `dvm gov propose | sign | submit | log | verify`: decisions of the governors.
 //!
 //! A proposal is a file with the decision and the signatures so far; it goes from governor to
-//! governor and then to any node. Each governor's command folds the log by itself and shows the
-//! whole decision before it signs.
+//! governor and then to any node. `propose`, `log` and `verify` fold the log by themselves; `sign`
+//! needs no node, and shows the whole decision before it signs. What can be proposed is in
+//! `gov/change.rs`.
+
+mod change;
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::{Args, Subcommand};
-use dvm_core::authority::{ApprovalRule, Floor, ReleaseRule};
+use change::Change;
+use clap::Subcommand;
+use dvm_core::authority::Floor;
 use dvm_core::codec;
 use dvm_core::governance::{EventKind, SignedDecision};
-use dvm_core::intent::ActClass;
+use dvm_core::reason::ReasonCode;
 use dvm_core::{B32, KeyId, PersonId};
-use dvm_governance::{Terms, attach, draft_decision, human_text, note_of, sign_decision};
+use dvm_governance::{Rule, Terms, attach, draft_decision, human_text, note_of, sign_decision};
 use rand_core::{OsRng, RngCore};
 use serde_json::{Value, json};
 
@@ -24,8 +28,6 @@ use crate::fold::{self, Folded};
 use crate::person::{KeyArgs, PersonKey};
 use crate::show;
 
-/// How long a decision may be used unless the proposer says otherwise.
-const LIFE_HOURS: u64 = 24;
 /// How far in the past a decision begins, so that a member whose clock is behind takes it.
 const CLOCK_SLACK_MS: u64 = 60_000;
 
@@ -67,147 +69,6 @@ pub(crate) enum GovCommand {
     },
 }
 
-/// What is proposed.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Change {
-    /// Give a published key authority, under a floor.
-    #[command(after_help = "Examples:
-  dvm gov propose activate treasury --proposer gov-1 --release treasury:2 --out d.dvm
-  dvm gov propose activate treasury --proposer gov-1 --admit treasury:1 --release auto --out d.dvm")]
-    Activate {
-        /// The key.
-        key: KeyId,
-        #[command(flatten)]
-        floor: FloorArgs,
-        #[command(flatten)]
-        terms: TermArgs,
-    },
-    /// Change an active key's floor.
-    #[command(after_help = "Example:
-  dvm gov propose floor treasury --proposer gov-1 --release treasury:2 --out d.dvm")]
-    Floor {
-        /// The key.
-        key: KeyId,
-        #[command(flatten)]
-        floor: FloorArgs,
-        #[command(flatten)]
-        terms: TermArgs,
-    },
-    /// Stop a key for now.
-    #[command(
-        after_help = "Example:\n  dvm gov propose suspend treasury --proposer gov-1 --out d.dvm"
-    )]
-    Suspend {
-        /// The key.
-        key: KeyId,
-        #[command(flatten)]
-        terms: TermArgs,
-    },
-    /// Let a suspended key sign again.
-    #[command(
-        after_help = "Example:\n  dvm gov propose resume treasury --proposer gov-1 --out d.dvm"
-    )]
-    Resume {
-        /// The key.
-        key: KeyId,
-        #[command(flatten)]
-        terms: TermArgs,
-    },
-    /// End a key's signing for ever; it stays good for verifying.
-    #[command(
-        after_help = "Example:\n  dvm gov propose deactivate treasury --proposer gov-1 --out d.dvm"
-    )]
-    Deactivate {
-        /// The key.
-        key: KeyId,
-        #[command(flatten)]
-        terms: TermArgs,
-    },
-    /// Stop the whole cluster; one governor is enough.
-    #[command(after_help = "Example:\n  dvm gov propose hold --proposer gov-1 --out d.dvm")]
-    Hold {
-        #[command(flatten)]
-        terms: TermArgs,
-    },
-    /// Lift an emergency hold.
-    #[command(after_help = "Example:\n  dvm gov propose lift --proposer gov-1 --out d.dvm")]
-    Lift {
-        #[command(flatten)]
-        terms: TermArgs,
-    },
-}
-
-/// The terms of a decision.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct TermArgs {
-    /// Which governor proposes.
-    #[arg(long)]
-    proposer: PersonId,
-    /// The file to write.
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-    /// How long it may be used.
-    #[arg(long, value_name = "HOURS", default_value_t = LIFE_HOURS)]
-    hours: u64,
-    /// Refuse a log that is not of this trust file's cluster.
-    #[arg(long, value_name = "FILE")]
-    trust: Option<PathBuf>,
-}
-
-/// A floor: what every kernel enforces by itself, whatever the policies say.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct FloorArgs {
-    /// Approvals before an act runs, as SET:K; none if absent.
-    #[arg(long, value_name = "SET:K", value_parser = rule)]
-    admit: Option<ApprovalRule>,
-    /// When a result may leave: `auto`, or approvals as SET:K.
-    #[arg(long, value_name = "auto|SET:K", value_parser = release_rule)]
-    release: ReleaseRule,
-    /// The act classes allowed.
-    #[arg(long, value_delimiter = ',', default_value = "sign.message", value_parser = act_class)]
-    acts: Vec<ActClass>,
-    /// Openings per rolling hour.
-    #[arg(long, default_value_t = 1_000)]
-    per_hour: u32,
-    /// Failed final checks before the key freezes.
-    #[arg(long, default_value_t = 5)]
-    freeze_after: u32,
-}
-
-impl From<&FloorArgs> for Floor {
-    fn from(args: &FloorArgs) -> Self {
-        let mut acts = args.acts.clone();
-        acts.sort();
-        acts.dedup();
-        Self {
-            admit: args.admit.clone(),
-            release: args.release.clone(),
-            acts,
-            executions_per_hour: args.per_hour,
-            failures_to_freeze: args.freeze_after,
-        }
-    }
-}
-
-fn rule(text: &str) -> Result<ApprovalRule, String> {
-    let form = || "a rule is SET:K, such as treasury:2".to_owned();
-    let (set, k) = text.rsplit_once(':').ok_or_else(form)?;
-    let (set, k) = (set.parse().map_err(|_| form())?, k.parse().map_err(|_| form())?);
-    if k == 0 {
-        Err("a rule asks for one approval or more".to_owned())
-    } else {
-        Ok(ApprovalRule { set, k })
-    }
-}
-
-fn release_rule(text: &str) -> Result<ReleaseRule, String> {
-    if text == "auto" { Ok(ReleaseRule::Auto) } else { rule(text).map(ReleaseRule::Approvals) }
-}
-
-fn act_class(text: &str) -> Result<ActClass, String> {
-    ActClass::from_name(text).ok_or_else(|| format!("no act class is called `{text}`"))
-}
-
 /// Runs one.
 pub(crate) fn run(global: &Global, command: &GovCommand) -> Result<Exit, Failure> {
     match command {
@@ -218,7 +79,8 @@ pub(crate) fn run(global: &Global, command: &GovCommand) -> Result<Exit, Failure
             let client = global.client()?;
             let answer = show::waiting("waiting for the members' cosignatures", || {
                 client.post_artifact(As::Operator, "/v1/governance/decisions", &decision)
-            })?;
+            })
+            .map_err(with_advice)?;
             show::print(global.json, &answer, |_| {
                 format!("decision {} is in force", codec::link_of(&decision.decision))
             });
@@ -240,28 +102,6 @@ pub(crate) fn run(global: &Global, command: &GovCommand) -> Result<Exit, Failure
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_millis().try_into().unwrap_or(u64::MAX)
-}
-
-fn transition(change: &Change) -> (EventKind, Option<Floor>, &TermArgs) {
-    match change {
-        Change::Activate { key, floor, terms } => {
-            (EventKind::KeyActivated { key_id: key.clone() }, Some(floor.into()), terms)
-        }
-        Change::Floor { key, floor, terms } => {
-            (EventKind::FloorChanged { key_id: key.clone(), floor: floor.into() }, None, terms)
-        }
-        Change::Suspend { key, terms } => {
-            (EventKind::KeySuspended { key_id: key.clone() }, None, terms)
-        }
-        Change::Resume { key, terms } => {
-            (EventKind::KeyResumed { key_id: key.clone() }, None, terms)
-        }
-        Change::Deactivate { key, terms } => {
-            (EventKind::KeyDeactivated { key_id: key.clone() }, None, terms)
-        }
-        Change::Hold { terms } => (EventKind::EmergencyHold, None, terms),
-        Change::Lift { terms } => (EventKind::EmergencyLift, None, terms),
-    }
 }
 
 /// The decision for a change at this state, unsigned.
@@ -292,9 +132,10 @@ pub(crate) fn add_signature(proposal: &mut SignedDecision, person: &PersonKey) {
 }
 
 fn propose(global: &Global, change: &Change) -> Result<Exit, Failure> {
-    let (kind, floor, terms) = transition(change);
+    let (kind, floor, terms) = (change.kind()?, change.floor(), change.terms());
     let trusted = fold::trusted(terms.trust.as_deref())?;
     let folded = fold::fetch(&global.client()?, As::Operator, trusted)?;
+    change::names_known(&folded.state, &kind, change)?;
     let proposal = draft(&folded, (kind, floor), terms.proposer.clone(), terms.hours);
     std::fs::write(&terms.out, codec::encode(&proposal)).map_err(Failure::file(&terms.out))?;
     tell(global, &proposal, &terms.out);
@@ -303,12 +144,54 @@ fn propose(global: &Global, change: &Change) -> Result<Exit, Failure> {
 
 fn read(path: &Path) -> Result<SignedDecision, Failure> {
     let bytes = std::fs::read(path).map_err(Failure::file(path))?;
-    codec::decode(&bytes).map_err(|e| Failure::form(path, e))
+    codec::decode(&bytes).map_err(|e| Failure::form(path, format!("not a proposal: {e}")))
+}
+
+/// A refusal by a rule of the log, with what a person can do about it.
+fn with_advice(failure: Failure) -> Failure {
+    let Failure::Refused { code, message } = failure else { return failure };
+    let named = |rule: &&Rule| message.contains(&format!("`{}`", rule.name()));
+    let advice = match code {
+        // The sequencer judges last, and what it refuses then it only logs.
+        ReasonCode::RemoteTimeout => Some(
+            "or the key's or the cluster's state does not allow it: see `dvm key show`, \
+             `dvm cluster status`, and `event refused` in the sequencer's log",
+        ),
+        _ => Rule::ALL.iter().find(named).and_then(|rule| advice(*rule)),
+    };
+    Failure::Refused {
+        code,
+        message: advice.map_or(message.clone(), |a| format!("{message}: {a}")),
+    }
+}
+
+fn advice(rule: Rule) -> Option<&'static str> {
+    match rule {
+        Rule::DecisionQuorum => Some(
+            "too few governors signed, or somebody who is none did. Have another governor run \
+             `dvm gov sign`; unless the manifest says otherwise, the proposer's own does not count",
+        ),
+        Rule::DecisionHead => {
+            Some("the log has moved since it was proposed: propose and sign again")
+        }
+        Rule::DecisionTime => Some("it is past its time, or not in force yet: propose again"),
+        Rule::KeyState => Some("the key is not in a state for this: see `dvm key show`"),
+        Rule::Floor => Some("the floor asks for approvers that do not exist"),
+        Rule::ClusterCondition => {
+            Some("the cluster's state does not allow it: see `dvm cluster status`")
+        }
+        Rule::PolicyRoot => Some("this policy root is in force already"),
+        Rule::Successor => Some("the successor must be another key, and active"),
+        Rule::Persons => Some("persons and keys must be distinct, and the threshold within reach"),
+        _ => None,
+    }
 }
 
 fn sign(global: &Global, path: &Path, yes: bool, key: &KeyArgs) -> Result<Exit, Failure> {
     let mut proposal = read(path)?;
-    show::note(human_text(&proposal.decision));
+    if !yes {
+        show::note(human_text(&proposal.decision));
+    }
     show::confirmed(yes, "Sign this decision?")?;
     add_signature(&mut proposal, &key.open()?);
     std::fs::write(path, codec::encode(&proposal)).map_err(Failure::file(path))?;
@@ -324,10 +207,11 @@ fn tell(global: &Global, proposal: &SignedDecision, path: &Path) {
     });
     show::print(global.json, &value, |_| {
         let by = if signed.is_empty() { "nobody yet".to_owned() } else { signed.join(", ") };
+        let path = path.display();
         format!(
-            "{}signed by:   {by}\nfile:        {}",
+            "{}signed by:   {by}\nfile:        {path}\nNext: dvm gov sign {path} for each governor, \
+             then dvm gov submit {path}",
             human_text(&proposal.decision),
-            path.display()
         )
     });
 }
@@ -342,7 +226,8 @@ fn log_json(folded: &Folded) -> Value {
     let events = folded.entries.iter().map(|entry| {
         let event = &entry.event.body;
         json!({
-            "seq": event.seq, "kind": kind_name(&event.kind), "cid": entry.event.link().to_string(),
+            "seq": event.seq, "kind": kind_name(&event.kind), "key_id": change::key_of(&event.kind),
+            "cid": entry.event.link().to_string(),
             "key_epoch": event.key_epoch, "author": event.author,
             "decision_cid": event.decision_cid.map(|l| l.to_string()),
             "artifact_refs": event.artifact_refs.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -362,9 +247,10 @@ fn log_text(folded: &Folded) -> String {
     let line = |entry: &dvm_core::governance::LogEntry| {
         let event = &entry.event.body;
         format!(
-            "{:>4}  {:<22} by {:<8} {}\n",
+            "{:>4}  {:<22} {:<16} by {:<8} {}\n",
             event.seq,
             kind_name(&event.kind),
+            change::key_of(&event.kind).map(KeyId::as_str).unwrap_or_default(),
             event.author,
             entry.event.link()
         )
@@ -387,12 +273,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rule_names_a_set_and_at_least_one_approval() {
-        assert_eq!(rule("treasury:1").unwrap().k, 1);
-        for bad in ["treasury", "treasury:0", "treasury:x", ":1", "a b:1"] {
-            assert!(rule(bad).is_err(), "{bad}");
-        }
-        assert_eq!(release_rule("auto"), Ok(ReleaseRule::Auto));
+    fn a_refusal_by_a_rule_of_the_log_says_what_to_do() {
+        let refused = |rule: Rule| {
+            let message = format!("refused by rule `{rule}`");
+            with_advice(Failure::refused(rule.code(), message)).to_string()
+        };
+        assert!(refused(Rule::DecisionQuorum).contains("another governor"));
+        assert!(refused(Rule::DecisionHead).contains("propose and sign again"));
+        assert!(refused(Rule::Author).ends_with("refused by rule `author`"));
     }
 
     #[test]

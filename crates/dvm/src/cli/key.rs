@@ -66,7 +66,8 @@ pub(crate) fn run(global: &Global, command: &KeyCommand) -> Result<Exit, Failure
             let key = global.client()?.key(As::Client, key_id)?;
             if *pem {
                 let none = format!("`{}` keys have no PEM form; use --json", key.backend);
-                show::line(key.public_key_pem.ok_or(Failure::Usage(none))?.trim_end());
+                let pem = key.public_key_pem.ok_or(Failure::Usage(none))?;
+                show::print(global.json, &json!({ "public_key_pem": pem }), |_| pem.clone());
                 return Ok(Exit::Done);
             }
             show::print(global.json, &key, whole);

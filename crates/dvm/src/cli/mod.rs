@@ -12,12 +12,15 @@ mod kernel;
 mod key;
 pub(crate) mod node;
 pub(crate) mod people;
+mod person;
 mod score;
 pub(crate) mod sign;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+use dvm_core::reason::ReasonCode;
 
 use crate::client::{Client, Tokens};
 use crate::quickstart;
@@ -40,7 +43,7 @@ pub(crate) struct Cli {
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
-    /// Print one JSON document instead of text.
+    /// Print one JSON document instead of text; a failure as one JSON line on standard error.
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// The node to ask.
@@ -60,7 +63,8 @@ impl Global {
             (Some(token), _) => Tokens::One(token.clone()),
             (None, Some(file)) => Tokens::read(file)?,
             (None, None) => {
-                return Err(Failure::usage("name a token: --token-file FILE, or DVM_TOKEN"));
+                let message = "name a token: --token-file FILE, or DVM_TOKEN_FILE or DVM_TOKEN";
+                return Err(Failure::refused(ReasonCode::NotAuthorized, message));
             }
         };
         Ok(Client::new(&self.api, tokens))
@@ -87,6 +91,9 @@ enum Command {
     /// Make and look at keys.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Make and look at the key files of governors and approvers.
+    #[command(subcommand)]
+    Person(person::PersonCommand),
     /// Propose, sign, submit and check governance decisions.
     #[command(subcommand)]
     Gov(gov::GovCommand),
@@ -126,6 +133,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Kernel(command) => kernel::run(global, &command),
         Command::Cluster(command) => cluster::run(global, &command),
         Command::Key(command) => key::run(global, &command),
+        Command::Person(command) => person::run(global, &command),
         Command::Gov(command) => gov::run(global, &command),
         Command::Sign(command) => sign::run(global, &command),
         Command::Approve(args) => people::approve(global, &args),

@@ -141,7 +141,11 @@ pub(crate) fn give_approval(
     parsed(serde_json::from_value(answer).ok(), "execution")
 }
 
-fn show_text(view: &ExecutionView, what: &str) {
+/// What is about to be signed. A program that has answered already finds it in the JSON.
+fn show_text(global: &Global, yes: bool, view: &ExecutionView, what: &str) {
+    if global.json && yes {
+        return;
+    }
     show::note(format!("{what}\n\n{}\nnow {}", view.display, view.state));
 }
 
@@ -154,7 +158,7 @@ pub(crate) fn approve(global: &Global, args: &ApproveArgs) -> Result<Exit, Failu
         Purpose::Admit => "You approve that this is done:",
         Purpose::Release { .. } => "You approve that the result of this leaves:",
     };
-    show_text(&view, what);
+    show_text(global, args.yes, &view, what);
     show::confirmed(args.yes, "Sign this approval?")?;
     let after = give_approval(&client, &view, purpose, &args.key.open()?)?;
     let moved = show::waiting("waiting for the cluster", || until_it_moves(&client, after))?;
@@ -167,7 +171,7 @@ pub(crate) fn approve(global: &Global, args: &ApproveArgs) -> Result<Exit, Failu
 pub(crate) fn deny(global: &Global, args: &DenyArgs) -> Result<Exit, Failure> {
     let client = global.client()?;
     let view = client.execution(As::Approver, &args.id, 0)?;
-    show_text(&view, "You end this for ever, and destroy a held result:");
+    show_text(global, args.yes, &view, "You end this for ever, and destroy a held result:");
     show::confirmed(args.yes, "Sign this denial?")?;
     let person = args.key.open()?;
     let context = client.get(As::Approver, "/v1/governance/context")?;

@@ -145,18 +145,6 @@ pub(crate) fn random_name() -> String {
 
 /// Prints an execution; its exit code.
 pub(crate) fn tell(global: &Global, view: &ExecutionView) -> Exit {
-    show::print(global.json, view, |view| {
-        let next = match view.state.as_str() {
-            "AwaitingApproval" => {
-                format!("Next: dvm approve {} --key-file … --passphrase-file …\n", view.intent)
-            }
-            "Executed" => format!(
-                "Held at the gate. Next: dvm approve {} --key-file … --passphrase-file …\n",
-                view.intent
-            ),
-            _ => String::new(),
-        };
-        show::execution(view) + &next
-    });
+    show::print(global.json, view, show::execution);
     show::exit_for(view)
 }
