@@ -4,6 +4,7 @@
 //! Always true: an opening was given only for an act that this kernel parsed, under a head that it pinned, with its own
 //! node's admission at that head, above the floor, and counted. A later opening destroys what an earlier one held.
 
+use dvm_act::ParsedAct;
 use dvm_core::admission::{AdmissionReceipt, Approval, Purpose, Verdict};
 use dvm_core::call::KernelReply;
 use dvm_core::intent::CanonicalIntent;
@@ -98,11 +99,7 @@ impl Kernel {
         )?;
         let mut usage = Usage::load(&mut self.vault, &intent.act)?;
         usage.has_room(&authority, now_ms)?;
-        let others = self.runs.iter().filter(|(at, run)| **at != link && !run.is_spent(now_ms));
-        let (kept, bytes) = others.fold((0, 0_usize), |(kept, bytes): (usize, _), (_, run)| {
-            (kept.saturating_add(1), bytes.saturating_add(run.content_bytes()))
-        });
-        has_room(kept, bytes.saturating_add(act.bytes_to_sign().map_or(0, <[u8]>::len)))?;
+        self.has_room_for(&act, &link, now_ms)?;
         phase.may(Verb::Open, Phase::Admitted)?;
 
         let (cluster, node, head) = (pinned.cluster(), pinned.node.clone(), state.head());
@@ -132,6 +129,16 @@ impl Kernel {
         let stage = Stage::Admitted(Box::new(Admitted { act, open: open.clone() }));
         self.runs.insert(link, Run { intent, stage });
         Ok(KernelReply::Opened(Box::new(open)))
+    }
+
+    /// Refuses an opening for which this kernel has no room beside its other runs.
+    fn has_room_for(&self, act: &ParsedAct, link: &Link, now_ms: u64) -> Result<(), Stop> {
+        let others = self.runs.iter().filter(|(at, run)| *at != link && !run.is_spent(now_ms));
+        let own = act.bytes_to_sign().map_or(0, <[u8]>::len);
+        let (kept, bytes) = others.fold((0_usize, own), |(kept, bytes), (_, run)| {
+            (kept.saturating_add(1), bytes.saturating_add(run.content_bytes()))
+        });
+        has_room(kept, bytes)
     }
 
     /// The intent of the run with this id.

@@ -6,7 +6,7 @@
 //!
 //! Levels, each a state that the next round consumes:
 //! [`commit`] (broadcast h_i, echoed) → [`open`] + [`receive_opening`] (sealed, kernel to kernel) → [`share`]
-//! (sealed) → [`finish`] → [`agree`] (broadcast the transcript's hash) → [`probe_commit`], [`probe_partial`],
+//! (sealed) → [`finish`] → [`agree`] (broadcast the transcript's hash) → [`Unconfirmed::probe_commit`], [`probe_partial`],
 //! [`probe_confirm`] → [`crate::KeyShare`].
 //! Always true: a key that was not agreed on and probed is no [`crate::KeyShare`], so it can neither sign nor be
 //! stored.
@@ -22,5 +22,5 @@ mod tests;
 pub use commit::{Committed, commit};
 pub use finish::{Unconfirmed, finish};
 pub use open::{Opened, VerifiedOpening, open, receive_opening};
-pub use probe::{Agreed, agree, probe_commit, probe_confirm, probe_partial};
+pub use probe::{Agreed, agree, probe_confirm, probe_partial};
 pub use share::{Shared, share};

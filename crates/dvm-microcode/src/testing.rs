@@ -143,7 +143,7 @@ pub(crate) fn run_probe<C: FrostSuite>(agreed: &[Agreed<C>], t: u16) -> (Commitm
     let mut nonces = Vec::new();
     let mut commitments = BTreeMap::new();
     for (index, state) in (1..=t).zip(agreed) {
-        let (own, bytes) = dkg::probe_commit(state, &mut rng).unwrap();
+        let (own, bytes) = sign::nonce_commit(&state.key, &mut rng).unwrap();
         nonces.push(own);
         commitments.insert(name(index), bytes);
     }

@@ -18,7 +18,7 @@ use crate::sign::{self, Nonces};
 
 /// A share whose transcript every party has confirmed. It can take part in the probe and nothing else.
 pub struct Agreed<C: FrostSuite> {
-    key: KeyShare<C>,
+    pub(crate) key: KeyShare<C>,
 }
 
 impl<C: FrostSuite> Agreed<C> {
@@ -48,7 +48,7 @@ pub fn agree<C: FrostSuite>(
 }
 
 impl<C: FrostSuite> Unconfirmed<C> {
-    /// A prober's nonces and commitments, drawn while the transcripts are still on their way: nonces do not depend on
+    /// A prober's nonces and commitments. Only the t probing nodes run this. Drawn while the transcripts are still on their way: nonces do not depend on
     /// the agreement, and their use in [`probe_partial`] does.
     pub fn probe_commit(
         &self,
@@ -56,14 +56,6 @@ impl<C: FrostSuite> Unconfirmed<C> {
     ) -> Result<(Nonces<C>, Vec<u8>), Fault> {
         sign::nonce_commit(&self.key, rng)
     }
-}
-
-/// A prober's nonces and commitments. Only the t probing nodes run this.
-pub fn probe_commit<C: FrostSuite>(
-    agreed: &Agreed<C>,
-    rng: &mut (impl RngCore + CryptoRng),
-) -> Result<(Nonces<C>, Vec<u8>), Fault> {
-    sign::nonce_commit(&agreed.key, rng)
 }
 
 /// A prober's share of the probe's signature, sealed to every other kernel.
