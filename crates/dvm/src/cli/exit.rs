@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use dvm_core::reason::ReasonCode;
+use dvm_node::config::ConfigError;
 use serde_json::json;
 
 macro_rules! exits {
@@ -143,7 +144,7 @@ pub(crate) enum Failure {
     Setup(#[from] dvm_node::setup::SetupFault),
     /// A configuration does not hold.
     #[error("{0}")]
-    Config(#[from] dvm_node::config::ConfigError),
+    Config(#[from] ConfigError),
     /// A daemon ended by itself.
     #[error("{0}")]
     Node(#[from] dvm_node::node::NodeFault),
@@ -163,9 +164,13 @@ impl Failure {
         match self {
             Self::Refused { code, .. } => exit_of(*code),
             Self::Unreachable { .. } => Exit::Unreachable,
-            Self::Usage(_) | Self::Form { .. } | Self::Config(_) => Exit::Usage,
             Self::Evidence(_) => Exit::Evidence,
-            Self::File { error, .. } if error.kind() == ErrorKind::NotFound => Exit::NotFound,
+            Self::File { error, .. } | Self::Config(ConfigError::Unreadable { error, .. })
+                if error.kind() == ErrorKind::NotFound =>
+            {
+                Exit::NotFound
+            }
+            Self::Usage(_) | Self::Form { .. } | Self::Config(_) => Exit::Usage,
             Self::Answer { .. }
             | Self::File { .. }
             | Self::Setup(_)

@@ -333,7 +333,12 @@ impl Change {
 
 fn policy_root(policies: Option<&Path>, root: Option<&str>) -> Result<Link, Failure> {
     if let Some(directory) = policies {
-        return Ok(dvm_node::config::read_policies(directory)?.policy_root());
+        let policies = dvm_node::config::read_policies(directory)?;
+        if policies.bundle().files.is_empty() {
+            // Valid, and it would deny everything: more likely a wrong directory.
+            return Err(Failure::form(directory, "has no `.cedar` file"));
+        }
+        return Ok(policies.policy_root());
     }
     let text = root.unwrap_or_default();
     text.parse().map_err(|_| Failure::usage(format!("`{text}` is not the CID of a policy root")))
