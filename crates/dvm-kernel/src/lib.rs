@@ -127,7 +127,11 @@ impl Kernel {
     ///
     /// # Errors
     /// [`StartError`]; nothing is served then.
-    pub fn start(mut vault: Vault, mut around: Surroundings, about: About) -> Result<Self, StartError> {
+    pub fn start(
+        mut vault: Vault,
+        mut around: Surroundings,
+        about: About,
+    ) -> Result<Self, StartError> {
         let clock = Clock::resume(vault.clock_high_ms());
         let identity = Identity::load_or_create(&mut vault, &mut *around.rng)?;
         let pinned = Pinned::load(&mut vault)?;
@@ -154,9 +158,10 @@ impl Kernel {
             KernelCall::Pin { manifest, node } => self.pin(&manifest, node),
             KernelCall::Cosign { entry, time_s } => self.cosign(&entry, time_s, now_ms),
             KernelCall::Adopt { entries, certificate } => self.adopt(entries, &certificate),
-            KernelCall::Open { intent, content, admission, approvals } => {
-                self.open(open::Request { intent: *intent, content, admission: *admission, approvals }, now_ms)
-            }
+            KernelCall::Open { intent, content, admission, approvals } => self.open(
+                open::Request { intent: *intent, content, admission: *admission, approvals },
+                now_ms,
+            ),
             KernelCall::Start { proposal, frames } => match proposal.header.kind {
                 dvm_core::run::RunKind::Act { .. } => self.start_act(*proposal, &frames, now_ms),
                 dvm_core::run::RunKind::Publish { .. } => self.start_publication(*proposal, frames),
@@ -164,9 +169,12 @@ impl Kernel {
             KernelCall::Step { execution_id, level, calls, frames } => {
                 self.step(execution_id, level::Request { level, calls, frames }, now_ms)
             }
-            KernelCall::Grant { execution_id, calls, judgement, approvals } => {
-                self.grant(execution_id, &calls, &gate::Case { judgement: *judgement, approvals }, now_ms)
-            }
+            KernelCall::Grant { execution_id, calls, judgement, approvals } => self.grant(
+                execution_id,
+                &calls,
+                &gate::Case { judgement: *judgement, approvals },
+                now_ms,
+            ),
             KernelCall::OpenResult { execution_id, level, calls, frames } => {
                 self.open_result(execution_id, level::Request { level, calls, frames })
             }
@@ -198,7 +206,9 @@ impl Kernel {
     }
 
     fn pinned(&self) -> Result<&Pinned, Stop> {
-        self.pinned.as_ref().ok_or_else(|| Stop::refused(ReasonCode::GuardRefused, "no cluster is pinned"))
+        self.pinned
+            .as_ref()
+            .ok_or_else(|| Stop::refused(ReasonCode::GuardRefused, "no cluster is pinned"))
     }
 
     fn draft(&self) -> Draft {
