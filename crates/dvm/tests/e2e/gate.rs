@@ -1,0 +1,186 @@
+//! Claims about the gate: what is held is nowhere outside the kernels, and people decide what leaves.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::car::{RAW, parts};
+use crate::memory::Snapshot;
+use crate::site::{Site, bin_dir, ran};
+
+/// What is signed; every node knows it.
+const TEXT: &str = "a text whose signature is held";
+
+/// Submits a signature that is to be held; shown once it is.
+fn held(site: &Site, key: &str, text: &str) -> Value {
+    let ran = site.cli(0, &["sign", "message", "--key", key, "--text", text, "--wait", "20"]);
+    let view = ran.json();
+    assert_eq!((ran.exit, &view["state"]), (4, &"Executed".into()), "{view:#}");
+    assert!(view["signature_hex"].is_null());
+    view
+}
+
+fn release_by(site: &Site, person: &str, view: &Value) -> Value {
+    let intent = view["intent"].as_str().unwrap();
+    // The coordinator signs along, so it can name the result that the approval binds.
+    site.cli_as(0, person, &["approve", intent, "--purpose", "release"]).ok();
+    let shown = site.cli(0, &["execution", "show", intent, "--wait", "10"]);
+    shown.json()
+}
+
+/// Every node's process and every file of the cluster, the kernels' sealed vaults among them.
+fn snapshot(site: &Site) -> Snapshot {
+    let mut all = Snapshot::new();
+    for at in 0..3 {
+        all.add_process(&format!("node {at}"), site.pid(at));
+    }
+    all.add_files(&site.dir);
+    all
+}
+
+fn bundle(site: &Site, view: &Value, name: &str) -> PathBuf {
+    let out = site.dir.join(name);
+    let intent = view["intent"].as_str().unwrap();
+    site.cli(0, &["evidence", "export", intent, "--out", out.to_str().unwrap()]).ok();
+    out
+}
+
+/// Sum of two little-endian numbers modulo the order of Ed25519's group.
+fn sum(a: &[u8], b: &[u8]) -> Vec<u8> {
+    const ORDER: &str = "edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010";
+    let order = hex::decode(ORDER).unwrap();
+    let mut carry = 0;
+    let mut total: Vec<u8> = Vec::new();
+    for (a, b) in a.iter().zip(b) {
+        carry += u16::from(*a) + u16::from(*b);
+        total.push(carry as u8);
+        carry >>= 8;
+    }
+    if total.iter().rev().ge(order.iter().rev()) {
+        let mut borrow = 0;
+        for (digit, order) in total.iter_mut().zip(&order) {
+            let less = i16::from(*digit) - i16::from(*order) - borrow;
+            borrow = i16::from(less < 0);
+            *digit = less as u8;
+        }
+    }
+    total
+}
+
+/// The two shares that were opened: those blocks of the bundle that add up to the signature's scalar.
+fn opened_shares(car: &Path, signature: &[u8]) -> [Vec<u8>; 2] {
+    let (_, blocks) = parts(&std::fs::read(car).unwrap());
+    let raw = blocks.into_iter().filter(|b| b.codec == RAW && b.bytes.len() == 32);
+    let raw: Vec<Vec<u8>> = raw.map(|b| b.bytes).collect();
+    for a in &raw {
+        for b in &raw {
+            if a != b && sum(a, b) == signature[32..] {
+                return [a.clone(), b.clone()];
+            }
+        }
+    }
+    panic!("no two of {} blocks add up to the signature", raw.len());
+}
+
+/// Where the shares of a held signature, or its scalar, are found while it is held.
+fn found_while_held(site: &Site) -> Vec<String> {
+    site.key("double", None, "treasury:2");
+    let view = held(site, "double", TEXT);
+    let while_held = snapshot(site);
+    let seen = while_held.find(&[TEXT.as_bytes()]);
+    for at in 0..3 {
+        let node = format!("memory of node {at}");
+        assert!(seen.iter().any(|place| place.contains(&node)), "the search is blind: {seen:?}");
+    }
+
+    let after_one = release_by(site, "demo-alice", &view);
+    assert_eq!(after_one["state"], "Executed", "one approval is not enough: {after_one:#}");
+    assert!(after_one["signature_hex"].is_null());
+    let after_one = snapshot(site);
+    let published = release_by(site, "demo-bob", &view);
+    assert_eq!(published["state"], "Published", "{published:#}");
+
+    let signature = hex::decode(published["signature_hex"].as_str().unwrap()).unwrap();
+    let shares = opened_shares(&bundle(site, &view, "held.car"), &signature);
+    let needles = [shares[0].as_slice(), &shares[1], &signature[32..]];
+    assert!(!snapshot(site).find(&needles).is_empty(), "once published they are there");
+    let mut found = while_held.find(&needles);
+    found.extend(after_one.find(&needles));
+    found
+}
+
+#[test]
+fn no_runtime_store_or_log_holds_a_share_that_is_opened_later() {
+    assert_eq!(found_while_held(&Site::start()), Vec::<String>::new());
+}
+
+#[test]
+fn with_the_gate_off_the_same_search_finds_the_shares() {
+    let bin = tempfile::tempdir().unwrap();
+    std::fs::copy(bin_dir().join("dvm"), bin.path().join("dvm")).unwrap();
+    std::fs::copy(kernel_without_gate(), bin.path().join("dvm-kernel")).unwrap();
+    let site = Site::start_from(bin.path());
+    let attested = site.cli(0, &["kernel", "attest"]).ok();
+    let version = attested["version"].as_str().unwrap();
+    assert!(version.ends_with("+attack-gate-off"), "a kernel without gate says so: {version}");
+    let found = found_while_held(&site);
+    assert!(found.iter().any(|place| place.contains("memory of node")), "{found:?}");
+}
+
+/// The kernel built so that it shows its share at once, in a target directory of its own.
+fn kernel_without_gate() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let target = root.join("target/gate-off");
+    let mut build = Command::new(env!("CARGO"));
+    build.current_dir(&root).args(["build", "--release", "--locked", "-p", "dvm-kernel"]);
+    build.args(["--features", "attack-gate-off", "--target-dir"]).arg(&target);
+    // Link-time optimisation would double the build's time and shows nothing here.
+    build.args(["--config", "profile.release.lto=false"]);
+    let built = ran(&mut build);
+    assert_eq!(built.exit, 0, "{}", built.err);
+    target.join("release/dvm-kernel")
+}
+
+#[test]
+fn a_denial_destroys_what_is_held_and_its_bundle_verifies() {
+    let site = Site::start();
+    site.key("double", None, "treasury:2");
+    let view = held(&site, "double", "a text that carol refuses");
+    let intent = view["intent"].as_str().unwrap();
+    release_by(&site, "demo-alice", &view);
+    site.cli_as(1, "demo-carol", &["deny", intent]).ok();
+    let shown = site.cli(0, &["execution", "show", intent, "--wait", "10"]);
+    assert_eq!((shown.exit, &shown.json()["state"]), (3, &"Discarded".into()));
+    assert_eq!(shown.json()["codes"][0], "DENIED_BY_APPROVER");
+    // A later approval brings nothing back, whatever it exits with.
+    site.cli_as(1, "demo-bob", &["approve", intent, "--purpose", "release"]);
+    let still = site.cli(0, &["execution", "show", intent, "--wait", "2"]).json();
+    assert_eq!((&still["state"], &still["signature_hex"]), (&"Discarded".into(), &Value::Null));
+
+    let car = bundle(&site, &view, "denied.car");
+    let trust = site.path("trust_path");
+    let verify = ["evidence", "verify", car.to_str().unwrap(), "--trust", trust.to_str().unwrap()];
+    let report = site.cli(0, &verify).ok();
+    assert_eq!((&report["state"], &report["result_hex"]), (&"Discarded".into(), &Value::Null));
+}
+
+#[test]
+fn an_admission_approval_does_not_count_for_the_release() {
+    let site = Site::start();
+    site.key("both", Some("treasury:1"), "treasury:1");
+    let asked = site.cli(0, &["sign", "message", "--key", "both", "--text", "x", "--wait", "20"]);
+    assert_eq!((asked.exit, &asked.json()["state"]), (4, &"AwaitingApproval".into()));
+    let view = asked.json();
+    let intent = view["intent"].as_str().unwrap();
+    let approve = ["approve", intent, "--purpose", "admit"];
+    site.cli_as(1, "demo-alice", &approve).ok();
+    let held = site.cli(0, &["execution", "show", intent, "--wait", "20"]).json();
+    assert_eq!(held["state"], "Executed", "{held:#}");
+    // Said again, and by another person: still no word about the release.
+    site.cli_as(1, "demo-alice", &approve);
+    site.cli_as(1, "demo-bob", &approve);
+    let still = site.cli(0, &["execution", "show", intent, "--wait", "3"]).json();
+    assert_eq!((&still["state"], &still["signature_hex"]), (&"Executed".into(), &Value::Null));
+    assert_eq!(release_by(&site, "demo-alice", &view)["state"], "Published");
+}
