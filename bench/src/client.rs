@@ -15,7 +15,7 @@ const CALL_TIME: Duration = Duration::from_secs(60);
 /// Largest answer: the bundle of a small signature is far below it.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// Pause between two looks.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(1);
 
 /// One connection to one node.
 #[derive(Clone)]

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +11,7 @@ use dvm_core::{B32, Signed};
 use serde_json::{Value, json};
 
 use crate::Outcome;
-use crate::client::{Client, number, text};
+use crate::client::{Client, number, text, until};
 use crate::cluster::Cluster;
 use crate::figures::Figures;
 use crate::keys::now_ms;
@@ -132,18 +132,23 @@ fn sign(cluster: &Cluster, client: &Client, scenario: &Scenario, id: &str) -> Ou
 /// The approver's part, without the time that a person takes to read.
 fn approve_both(cluster: &Cluster, client: &Client, view: Value) -> Outcome<Value> {
     approve(cluster, client, &view, Purpose::Admit)?;
-    let held = settled(client, &view)?;
+    let held = reached(client, &view, "Executed")?;
     let hex = |field: &str| B32::from_hex(text(&held, field));
     let (Some(execution_id), Some(result_ref)) = (hex("execution_id"), hex("result_ref")) else {
         return Err(format!("no result is held: {held}").into());
     };
     approve(cluster, client, &held, Purpose::Release { execution_id, result_ref })?;
-    settled(client, &view)
+    reached(client, &view, "Published")
 }
 
-fn settled(client: &Client, view: &Value) -> Outcome<Value> {
+/// The execution once it is in this state, or as it is when the time is over. A node may answer
+/// early, with the reason for which it waited until just now.
+fn reached(client: &Client, view: &Value, state: &str) -> Outcome<Value> {
     let path = format!("/v1/executions/{}?wait_ms={WAIT_MS}", text(view, "intent"));
-    client.get("client", &path)
+    let limit = Duration::from_millis(WAIT_MS);
+    until(limit, state, || {
+        Ok(Some(client.get("client", &path)?).filter(|v| text(v, "state") == state))
+    })
 }
 
 fn approve(cluster: &Cluster, client: &Client, view: &Value, purpose: Purpose) -> Outcome<()> {

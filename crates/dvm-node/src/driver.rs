@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::api::client::Ask;
 use crate::engine::{ApiReply, Effect, Engine, Input, Recovered, Setup, Token};
-use crate::journal::{Journal, Loaded, Table};
+use crate::journal::{Group, Journal, Loaded, Table};
 use crate::kernel_link::KernelLink;
 use crate::transport::{Inbound, InboundReceiver, Transport};
 use crate::wire::Wire;
@@ -181,34 +181,41 @@ impl Driver {
         }
     }
 
+    /// Performs what one input gave. What goes through the journal enters it as one group, so that one
+    /// transaction makes all of it durable.
     fn perform(&mut self, effects: Vec<Effect>) {
+        let mut group = Group::default();
         for effect in effects {
             match effect {
                 Effect::Write(batch) if batch.is_empty() => {}
-                Effect::Write(batch) => self.stopped(self.journal.write(batch)),
+                Effect::Write(batch) => group.write(batch),
                 Effect::Send { to, commits, message } => {
                     let bytes = codec::encode(&Wire { commits, message });
                     let transport = self.transport.clone();
-                    self.stopped(self.journal.release(Box::new(move || {
+                    group.release(Box::new(move || {
                         // A peer that is away gets everything it needs again when it is back.
                         if let Err(error) = transport.send(to.as_str(), bytes) {
                             tracing::debug!(%to, %error, "not sent");
                         }
-                    })));
+                    }));
                 }
                 Effect::Kernel { token, call } => self.ask_kernel(token, codec::encode(&*call)),
                 Effect::Reply { token, reply } => {
                     let Some(answer) = self.answers.remove(&token) else { continue };
-                    self.stopped(self.journal.release(Box::new(move || {
+                    group.release(Box::new(move || {
                         // The caller may have gone away; the operation goes on.
                         let _ = answer.send(reply);
-                    })));
+                    }));
                 }
                 Effect::Log { event, subject, code } => {
                     let code = code.map_or("", ReasonCode::name);
                     tracing::info!(subject, code, "{event}");
                 }
             }
+        }
+        if self.journal.submit_group(group).is_err() {
+            // Nothing can be made durable any more, so nothing may become visible.
+            tracing::error!(code = ReasonCode::Internal.name(), "the journal has stopped");
         }
     }
 
@@ -227,13 +234,6 @@ impl Driver {
                 let _ = work.send(Work::Input(Input::Kernel { token, reply }));
             }),
         );
-    }
-
-    fn stopped(&self, queued: Result<(), crate::journal::JournalStopped>) {
-        if queued.is_err() {
-            // Nothing can be made durable any more, so nothing may become visible.
-            tracing::error!(code = ReasonCode::Internal.name(), "the journal has stopped");
-        }
     }
 }
 

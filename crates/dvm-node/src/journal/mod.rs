@@ -31,7 +31,8 @@ pub use store::{Row, Table, Write};
 
 use store::Store;
 
-/// Most queued items in one transaction: keeps the first release of a burst from waiting for all of it.
+/// No more is taken into a transaction that has this many items: keeps the first release of a burst
+/// from waiting for all of it.
 pub const MAX_GROUP: usize = 1024;
 
 /// Writes that become durable together or not at all.
@@ -184,10 +185,29 @@ impl Loaded {
     }
 }
 
+/// Items that enter the queue together, so that one transaction can take all their writes. A group
+/// promises nothing else: its order, and the rule for releases, are those of single items.
+#[derive(Default)]
+pub struct Group {
+    items: Vec<Item>,
+}
+
+impl Group {
+    /// Adds a batch of writes.
+    pub fn write(&mut self, batch: WriteBatch) {
+        self.items.push(Item::Write(batch));
+    }
+
+    /// Adds a release. It runs on the journal's thread, so it must not block.
+    pub fn release(&mut self, release: Release) {
+        self.items.push(Item::Release(release));
+    }
+}
+
 /// A handle to the running journal; clones share one queue.
 #[derive(Clone)]
 pub struct Journal {
-    queue: mpsc::Sender<Item>,
+    queue: mpsc::Sender<Vec<Item>>,
     counters: Arc<Counters>,
 }
 
@@ -215,6 +235,14 @@ impl Journal {
     /// [`JournalStopped`] after a fault or close.
     pub fn release(&self, release: Release) -> Result<(), JournalStopped> {
         self.submit(Item::Release(release))
+    }
+
+    /// Queues a group; an empty one is nothing.
+    ///
+    /// # Errors
+    /// [`JournalStopped`] after a fault or close.
+    pub fn submit_group(&self, group: Group) -> Result<(), JournalStopped> {
+        if group.items.is_empty() { Ok(()) } else { self.submit_all(group.items) }
     }
 
     /// The value of a key, as of the writes queued before this call.
@@ -274,10 +302,15 @@ impl Journal {
     }
 
     fn submit(&self, item: Item) -> Result<(), JournalStopped> {
+        self.submit_all(vec![item])
+    }
+
+    fn submit_all(&self, items: Vec<Item>) -> Result<(), JournalStopped> {
         // Counted before it is queued, so that the thread never subtracts what was not added.
-        self.counters.backlog.fetch_add(1, Ordering::Relaxed);
-        self.queue.send(item).map_err(|_| {
-            self.counters.backlog.fetch_sub(1, Ordering::Relaxed);
+        let count = items.len() as u64;
+        self.counters.backlog.fetch_add(count, Ordering::Relaxed);
+        self.queue.send(items).map_err(|_| {
+            self.counters.backlog.fetch_sub(count, Ordering::Relaxed);
             JournalStopped
         })
     }
@@ -317,15 +350,14 @@ fn collect(
 /// The journal's thread: one turn per group, until closed, dropped or broken.
 fn run(
     store: &Store,
-    items: &mpsc::Receiver<Item>,
+    items: &mpsc::Receiver<Vec<Item>>,
     counters: &Counters,
 ) -> Result<(), JournalFault> {
-    while let Ok(first) = items.recv() {
-        let mut group = vec![first];
+    while let Ok(mut group) = items.recv() {
         while group.len() < MAX_GROUP
-            && let Ok(item) = items.try_recv()
+            && let Ok(more) = items.try_recv()
         {
-            group.push(item);
+            group.extend(more);
         }
         let size = group.len() as u64;
         let closing = commit_group(store, group, counters)?;

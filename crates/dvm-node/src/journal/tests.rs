@@ -57,6 +57,38 @@ fn releases_run_in_queue_order_and_after_the_commit_of_the_writes_before_them() 
 }
 
 #[test]
+fn a_group_shares_one_commit_and_keeps_its_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, thread) = start(&dir.path().join("journal.db"));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let note = |place: &'static str| -> Release {
+        let (seen, counters) = (Arc::clone(&seen), journal.clone());
+        Box::new(move || seen.lock().unwrap().push((place, counters.metrics().commits)))
+    };
+    let mut group = Group::default();
+    group.release(note("before"));
+    for number in 0..50_u64 {
+        group.write(vec![put(Table::Chain, &number.to_be_bytes(), b"x")]);
+    }
+    group.release(note("after"));
+    journal.submit_group(Group::default()).unwrap();
+    journal.submit_group(group).unwrap();
+    // What comes after the group may share its commit or have its own.
+    journal.write(vec![put(Table::Chain, b"y", b"y")]).unwrap();
+    journal.release(note("last")).unwrap();
+    let counters = journal.clone();
+    thread.close();
+    let seen = seen.lock().unwrap();
+    let places: Vec<&str> = seen.iter().map(|(place, _)| *place).collect();
+    assert_eq!(places, ["before", "after", "last"]);
+    let commits: Vec<u64> = seen.iter().map(|(_, commits)| *commits).collect();
+    assert_eq!(commits.first(), Some(&0));
+    assert_eq!(commits.get(1), Some(&1));
+    assert!(counters.metrics().commits <= 2);
+    assert_eq!(counters.metrics().batches, 51);
+}
+
+#[test]
 fn writes_queued_while_the_journal_is_busy_share_one_commit() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, thread) = start(&dir.path().join("journal.db"));
