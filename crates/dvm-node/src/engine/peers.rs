@@ -236,6 +236,24 @@ impl Engine {
                 None => self.run_stopped(&link, &act_run, ReasonCode::MaterialPoisoned),
             }
         }
+        self.gather_again();
+    }
+
+    /// Openings that were gathered before a restart are gone; whoever asked for the act still waits.
+    fn gather_again(&mut self) {
+        let gathers = |op: &super::Operation| {
+            let asking =
+                matches!(op.state, State::Proposed | State::Admitted | State::PendingRemote);
+            op.coordinator && asking && op.act_run.is_none()
+        };
+        let waiting: Vec<_> =
+            self.operations.iter().filter(|(_, op)| gathers(op)).map(|(link, _)| *link).collect();
+        for link in waiting {
+            if let Some(op) = self.operations.get_mut(&link) {
+                op.recovered = true;
+            }
+            self.begin_attempt(&link);
+        }
     }
 
     fn resume_held(&mut self, link: &dvm_core::Link, held: &HeldRun) {

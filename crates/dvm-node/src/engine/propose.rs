@@ -85,7 +85,8 @@ impl Engine {
         if let Some(code) = answer.code {
             self.log("peer did not open", format!("{link} {from}"), Some(code));
         }
-        let gathering = self.gathering.entry(link).or_default();
+        // A coordinator that has restarted gathers anew; this answers what it asked before.
+        let Some(gathering) = self.gathering.get_mut(&link) else { return };
         gathering.asked_ms = now;
         gathering.answers.insert(from.clone(), answer);
         self.try_propose(&link);
@@ -100,16 +101,16 @@ impl Engine {
         }
         let (holders, needed) = self.holders(&op.intent.act);
         let Some(gathering) = self.gathering.get(link) else { return };
-        // Peers may be faster than the own kernel. A coordinator that left itself out would not see
-        // the result held, and nobody would tell it when it is out.
-        if gathering.opening {
-            return;
-        }
         let mut opens: BTreeMap<NodeId, Signed<Open>> = BTreeMap::new();
         if let Some((open, at)) = &gathering.open
             && self.now_ms < at + OPEN_TTL_MS
         {
             opens.insert(self.me.clone(), open.clone());
+        }
+        // Peers may be faster than the own kernel, or answer a coordinator that has restarted. One that
+        // left itself out would not see the result held, and nobody would tell it when it is out.
+        if opens.is_empty() && holders.contains(&self.me) {
+            return;
         }
         for (node, answer) in &gathering.answers {
             let fresh =

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-/// One block: its CID's bytes, its multicodec, its content, and where in the file its content is.
+/// One block: its CID's bytes, its multicodec, its content.
 pub struct Block {
     pub cid: Vec<u8>,
     pub codec: u64,

@@ -2,6 +2,8 @@
 //! an end.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,7 +11,7 @@ use serde_json::Value;
 use crate::site::{Ran, Site, alive};
 
 /// Kills under load, the seed of their order, and the threads that make the load.
-const KILLS: usize = 8;
+const KILLS: usize = 10;
 const SEED: u64 = 0x5eed_0002;
 const CLIENTS: usize = 3;
 
@@ -82,11 +84,11 @@ fn ended_well(ran: &Ran) -> bool {
     ran.exit == UNREACHABLE || codes || ran.code().is_some()
 }
 
-fn load(site: &Site, client: usize, stop: &std::sync::atomic::AtomicBool) -> Vec<Request> {
-    let mut made = Vec::new();
-    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+fn load(site: &Site, who: (usize, usize), stop: &AtomicBool) -> Vec<Request> {
+    let ((round, client), mut made) = (who, Vec::new());
+    while !stop.load(Relaxed) {
         let at = (client + made.len()) % 3;
-        let name = format!("load-{client}-{}", made.len());
+        let name = format!("load-{round}-{client}-{}", made.len());
         let ran = request(site, at, &name, "15");
         made.push(Request { at, name, ran });
         std::thread::sleep(Duration::from_millis(30));
@@ -99,22 +101,23 @@ fn nodes_killed_at_random_under_load_leave_no_request_without_an_end() {
     let mut site = Site::start();
     site.key("auto", None, "auto");
     let (mut random, mut all) = (SEED, Vec::new());
-    for _ in 0..KILLS {
+    for round in 0..KILLS {
         // The generator of Knuth's MMIX; its high bits are good enough to pick a node and a moment.
         random =
             random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let (victim, pause) = ((random >> 33) as usize % 3, (random >> 40) % 400);
-        let stop = std::sync::atomic::AtomicBool::new(false);
+        let stop = AtomicBool::new(false);
         let (pid, kernel) = (site.pid(victim), site.kernel_pid(victim));
         let made = std::thread::scope(|scope| {
             let (site, stop) = (&site, &stop);
-            let clients: Vec<_> =
-                (0..CLIENTS).map(|client| scope.spawn(move || load(site, client, stop))).collect();
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|client| scope.spawn(move || load(site, (round, client), stop)))
+                .collect();
             std::thread::sleep(Duration::from_millis(300 + pause));
             crate::site::kill_9(pid);
             crate::site::until("the kernel ends", || (!alive(kernel)).then_some(()));
             std::thread::sleep(Duration::from_millis(500));
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            stop.store(true, Relaxed);
             clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<Vec<_>>()
         });
         site.restart_node(victim);
@@ -122,14 +125,17 @@ fn nodes_killed_at_random_under_load_leave_no_request_without_an_end() {
         all.push((victim, made));
     }
     let mut signed = 0;
-    for (round, (victim, made)) in all.iter().enumerate() {
+    for (victim, made) in &all {
         for Request { at, name, ran } in made {
             let out = String::from_utf8_lossy(&ran.out);
             let err = &ran.err;
-            assert!(ended_well(ran), "{round}/{name} at {at}: exit {} {out}{err}", ran.exit);
-            signed += usize::from(ran.exit == 0);
+            assert!(ended_well(ran), "{name} at {at}: exit {} {out}{err}", ran.exit);
             // Only the killed node may have been out of reach.
-            assert!(ran.exit != 11 || at == victim, "{round}/{name} at {at}: {err}");
+            assert!(ran.exit != 11 || at == victim, "{name} at {at}: {err}");
+            signed += usize::from(ran.exit == 0);
+            // Asked for again by its name, each is signed in the end, once.
+            let again = request(&site, *at, name, "30").ok();
+            assert_eq!(again["state"], "Published", "{again:#}");
         }
     }
     assert!(signed > KILLS, "{signed} requests were signed");

@@ -68,6 +68,6 @@ fn quickstart_over_a_file_that_is_not_there_fails_and_makes_nothing() {
     let mut command = std::process::Command::new(bin_dir().join("dvm"));
     command.args(["quickstart", "--once", "--json", "--file", "/nowhere/at/all", "--dir"]);
     let failed = ran(command.arg(&dir));
-    assert_eq!((failed.exit, failed.out.len()), (1, 0), "{}", failed.err);
+    assert_eq!((failed.exit, failed.out.len()), (8, 0), "{}", failed.err);
     assert!(!dir.exists());
 }
