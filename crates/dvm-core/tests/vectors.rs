@@ -291,7 +291,6 @@ fn kernel_calls() -> String {
 }
 
 #[test]
-#[expect(clippy::unwrap_used, reason = "a test may fail on a missing file")]
 fn every_artifact_has_the_pinned_bytes() {
     let now = [
         intents(),

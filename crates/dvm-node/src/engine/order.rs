@@ -129,14 +129,27 @@ impl Engine {
                 self.me.clone(),
             );
             let event = Signed::new(event, &self.policy_key);
+            let decision = wish.decision.as_ref().map(|d| codec::link_of(&d.decision));
             let entry = LogEntry { event, decision: wish.decision, key_ready: wish.key_ready };
             match gov::apply(&self.authority, &entry) {
                 Ok(next) => return self.propose_entry(entry, next.head()),
                 Err(refused) => {
                     let subject = format!("{:?}", refused.rule);
                     self.log("event refused", subject, Some(refused.code));
+                    self.answer_refused_decision(decision, &refused);
                 }
             }
+        }
+    }
+
+    /// Whoever waits for this decision learns at once that a guard refuses it.
+    fn answer_refused_decision(&mut self, decision: Option<Link>, refused: &gov::GuardRefused) {
+        let (waiting, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.ordering.waiting)
+            .into_iter()
+            .partition(|(_, link, _)| Some(*link) == decision);
+        self.ordering.waiting = rest;
+        for (token, _, _) in waiting {
+            self.refuse(token, refused.code, format!("{refused}"));
         }
     }
 
