@@ -26,6 +26,10 @@ impl Engine {
         let Some(op) = self.operations.get_mut(&link) else { return };
         op.add_approvals(&ask.approvals);
         op.commits = op.commits.max(commits);
+        if let Some(outcome) = op.outcome() {
+            // Whoever asks anew has lost what it knew of the end.
+            return self.send(from, commits, PeerMessage::Outcome(Box::new(outcome)));
+        }
         let live = op
             .act_run
             .filter(|_| matches!(op.state, State::Running | State::Opening | State::Published));
@@ -130,10 +134,18 @@ impl Engine {
         }
         let Some(op) = self.operations.get_mut(link) else { return };
         op.commits += 1;
+        if op.state == State::Published {
+            return;
+        }
         if let Some(code) = refused {
-            let head_moved = code == ReasonCode::StaleEpoch;
             op.codes = vec![code];
-            op.state = if head_moved { State::Proposed } else { State::Denied };
+            op.state = match code {
+                // The head moved.
+                ReasonCode::StaleEpoch => State::Proposed,
+                // The share left before a restart: the others are asked how it ended.
+                ReasonCode::ReplayOrConflict => State::Aborted,
+                _ => State::Denied,
+            };
             self.save(link);
             self.log("kernel refused to open", link.to_string(), Some(code));
             self.wake(link);

@@ -96,6 +96,13 @@ impl Run {
         })
     }
 
+    /// The permits at hand for the steps of a level.
+    pub(super) fn calls_of(&self, level: u16) -> Vec<StepCall> {
+        let of_level =
+            |call: &&StepCall| self.ctx.plan().at_level(level).any(|step| step.index == call.step);
+        self.permits_next.iter().filter(of_level).cloned().collect()
+    }
+
     /// Every other participant's frame of a level, in participant order.
     pub(super) fn frames_of(&self, level: u16) -> Vec<Envelope> {
         let frame = |node: &NodeId| self.received.get(&(level, node.clone())).cloned();
@@ -188,7 +195,7 @@ impl Engine {
             return self.try_gate(&intent);
         }
         run.calling = true;
-        let (execution_id, calls) = (*run_id, run.permits_next.clone());
+        let (execution_id, calls) = (*run_id, run.calls_of(level));
         let frames = run.frames_of(level.saturating_sub(1));
         let call = if run.ctx.publishes() {
             KernelCall::OpenResult { execution_id, level, calls, frames }

@@ -125,7 +125,7 @@ impl Engine {
         run.calling = true;
         let call = KernelCall::Grant {
             execution_id: run_id,
-            calls: run.permits_next.clone(),
+            calls: run.calls_of(1),
             judgement: Box::new(receipt),
             approvals,
         };

@@ -15,7 +15,7 @@ use dvm_core::sign::Signed;
 use dvm_policy::Role;
 use serde::{Deserialize, Serialize};
 
-use crate::wire::Considered;
+use crate::wire::{Considered, Outcome};
 
 /// Where an operation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -194,6 +194,13 @@ impl Operation {
             }
         }
         self.approvals.len() > before
+    }
+
+    /// How it ended, for a node that does not know, if its result is out.
+    pub fn outcome(&self) -> Option<Outcome> {
+        let (act_run, publish_run) = (self.act_run?, self.publish_run?);
+        let result = self.result.clone().filter(|_| self.state == State::Published)?;
+        Some(Outcome { intent: self.link(), act_run, publish_run, result })
     }
 
     /// The newest verdict of this node, if it is an admission that allows.

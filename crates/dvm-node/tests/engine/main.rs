@@ -5,6 +5,7 @@
 mod net;
 
 use dvm_core::ReasonCode;
+use dvm_core::governance::EventKind;
 use dvm_core::intent::{Act, Backend};
 use net::{Net, floor, id};
 
@@ -117,4 +118,30 @@ fn a_node_that_crashes_while_holding_comes_back_and_publishes() {
     assert_eq!(done["state"], "Published", "{done:#}");
     assert!(done["recovered"].as_bool().unwrap());
     assert!(net.verifies("demo", b"m", &done));
+}
+
+#[test]
+fn a_hold_destroys_what_is_held_and_lifting_it_brings_nothing_back() {
+    let mut net = Net::with_key(floor(0, 1));
+    let held = net.sign("n1", "s-1", "demo", b"m");
+    net.decide(EventKind::EmergencyHold, None, &["g1"]);
+    net.decide(EventKind::EmergencyLift, None, &["g1", "g2"]);
+    let after = net.view("n1", &held);
+    assert_eq!(after["state"], "Discarded", "{after:#}");
+    net.approve_release("n1", &held, "a1");
+    assert_eq!(net.view("n1", &held)["state"], "Discarded");
+}
+
+#[test]
+fn a_held_result_outlives_its_intent_but_not_its_own_expiry() {
+    const HOUR_MS: u64 = 3_600_000;
+    let mut net = Net::with_key(floor(0, 1));
+    let early = net.sign("n1", "s-1", "demo", b"m");
+    let late = net.sign("n1", "s-2", "demo", b"n");
+    net.jump_ms(2 * HOUR_MS);
+    net.approve_release("n1", &early, "a1");
+    assert_eq!(net.view("n1", &early)["state"], "Published");
+    net.jump_ms(dvm_core::limits::HELD_TTL_MS);
+    assert_eq!(net.view("n1", &late)["state"], "Discarded");
+    assert_eq!(net.view("n1", &late)["codes"][0], "EXPIRED");
 }

@@ -28,6 +28,7 @@ use zeroize::Zeroizing;
 
 pub const NODES: [&str; 3] = ["n1", "n2", "n3"];
 const NOW_MS: u64 = 1_800_000_000_000;
+const YEAR_MS: u64 = 365 * 86_400_000;
 
 pub fn key(name: &str) -> SigningKey {
     SigningKey::from_bytes(&dvm_core::digest::sha256(name.as_bytes()).0)
@@ -397,6 +398,12 @@ impl Net {
 
     /// Two governors decide, and the activation becomes effective.
     pub fn activate(&mut self, key_id: &str, floor: Floor) {
+        self.decide(EventKind::KeyActivated { key_id: id(key_id) }, Some(floor), &["g1", "g2"]);
+        assert_eq!(self.key_state("n3", key_id), "Active");
+    }
+
+    /// These governors decide at the current head, and it becomes effective.
+    pub fn decide(&mut self, kind: EventKind, floor: Option<Floor>, governors: &[&str]) {
         let context = self.json("n1", ApiCall::Context);
         let mut state = dvm_governance::AuthorityState::genesis(&self.manifest).unwrap();
         for entry in context["log_hex"].as_array().unwrap() {
@@ -404,16 +411,15 @@ impl Net {
             state = dvm_governance::apply(&state, &codec::decode(&bytes).unwrap()).unwrap();
         }
         let terms = dvm_governance::Terms {
-            floor: Some(floor),
+            floor,
             proposer: id("g3"),
             not_before_ms: NOW_MS,
-            expires_ms: NOW_MS + 3_600_000,
+            expires_ms: NOW_MS + YEAR_MS,
             nonce: B32([8; 32]),
         };
-        let kind = EventKind::KeyActivated { key_id: id(key_id) };
         let decision = dvm_governance::draft_decision(&state, kind, terms);
         let mut signed = SignedDecision { decision, signatures: Vec::new() };
-        for governor in ["g1", "g2"] {
+        for governor in governors {
             let signature =
                 dvm_governance::sign_decision(&signed.decision, id(governor), &key(governor));
             dvm_governance::attach(&mut signed, signature);
@@ -421,7 +427,12 @@ impl Net {
         let view = self.json("n2", ApiCall::Decide(Box::new(signed)));
         assert_eq!(view["effective"], true);
         self.settle();
-        assert_eq!(self.key_state("n3", key_id), "Active");
+    }
+
+    /// Time passes in one step, as when a machine sleeps.
+    pub fn jump_ms(&mut self, ms: u64) {
+        self.clock.fetch_add(ms, Ordering::SeqCst);
+        self.pass_ms(50);
     }
 
     fn approval(&mut self, view: &Value, person: &str, purpose: Purpose) -> Signed<Approval> {
@@ -434,7 +445,7 @@ impl Net {
             key_id: id(view["key_id"].as_str().unwrap()),
             key_epoch: 1,
             policy_root: self.manifest.policy_root,
-            expires_ms: NOW_MS + 3_600_000,
+            expires_ms: NOW_MS + YEAR_MS,
         };
         Signed::new(approval, &key(person))
     }
