@@ -53,7 +53,10 @@ impl Kernel {
             }
         }
         let (_, publication) = self.publication(&execution_id)?;
-        let permits = publication.course.mint(&plan, 1);
+        // After a restart the node may stand at any level up to the next one; what was said is said again.
+        let course = &publication.course;
+        let permits =
+            (1..=course.next_level()).flat_map(|level| course.mint(&plan, level)).collect();
         Ok(KernelReply::Started { execution_id, permits })
     }
 
