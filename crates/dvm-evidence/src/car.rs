@@ -3,7 +3,7 @@
 //! Source: the IPLD CARv1 specification. A file is `varint(len) header (varint(len) cid bytes)*`.
 //!
 //! Always true of what [`read`] accepts: exactly one root, and it is the first block; every block
-//! hashes to its CID; no block comes twice; nothing follows the last block; and [`write`] gives the
+//! hashes to its CID; no block comes twice; nothing follows the last block; and [`write()`] gives the
 //! same bytes again. Bounds are checked before anything is kept.
 
 use dvm_core::Link;

@@ -3,7 +3,7 @@
 //! Source: `spec/evidence.md`. A bundle is a CARv1 file with everything that peers signed, received
 //! and recorded about one intent, whatever became of it.
 //!
-//! Always true: a bundle that [`verify`] accepts hangs together from the trusted cluster to the
+//! Always true: a bundle that [`verify()`] accepts hangs together from the trusted cluster to the
 //! last byte; each of its blocks is reachable from the root, and there is one byte string for its
 //! contents. Pure: no clock, no randomness, no I/O; no input makes it panic or grow without bound.
 //!

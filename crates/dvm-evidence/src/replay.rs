@@ -1,6 +1,6 @@
 //! Replay: every peer's traces run again from the bundle alone.
 //!
-//! Not here: whether the bundle is to be believed. It names its own cluster; [`crate::verify`] holds
+//! Not here: whether the bundle is to be believed. It names its own cluster; [`crate::verify()`] holds
 //! it against one that is trusted.
 
 use dvm_core::codec::link_of;

@@ -2,7 +2,7 @@
 //!
 //! Source: the design's kernel page. One table, read by every handler before it looks at anything else; a cell that
 //! is not in it refuses.
-//! Always true: a handler moves a run only to a phase that its own cell names ([`Phase::may`] is asked before the
+//! Always true: a handler moves a run only to a phase that its own cell names (`Phase::may` is asked before the
 //! transaction that makes the move durable).
 //! Not here: what else a call must satisfy.
 

@@ -2,7 +2,7 @@
 //!
 //! Source: the design's "The DVM". `step` takes one event into a [`State`] and says what follows:
 //! calls to the kernel, frames that may go out, headers to ask for, how the run ended. [`fold`] is
-//! the same over many events, [`replay`] the same again over a recorded trace.
+//! the same over many events, [`replay()`] the same again over a recorded trace.
 //!
 //! Always true:
 //! - an event that is not taken (an error) leaves the state as it was;

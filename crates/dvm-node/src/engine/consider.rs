@@ -96,7 +96,7 @@ impl Engine {
                 .cloned()
                 .collect(),
         });
-        let attempt = op.attempt;
+        let (attempt, commits) = (op.attempt, op.commits);
         let granted = op.publish_run.take().and(op.act_run);
         self.save(link);
         self.wake(link);
@@ -110,6 +110,7 @@ impl Engine {
             let gathering = self.gathering.entry(*link).or_default();
             gathering.open = None;
             gathering.opening = true;
+            gathering.commits_before = commits;
             self.ask(call, Want::Open { intent: *link, attempt });
         } else {
             self.answer_considered(link);
@@ -127,13 +128,14 @@ impl Engine {
         }
         let gathering = self.gathering.entry(*link).or_default();
         gathering.opening = false;
+        let behind = gathering.commits_before + 1;
         match reply {
             KernelReply::Opened(open) => gathering.open = Some((*open, now)),
             KernelReply::Refused { code, .. } => refused = Some(code),
             _ => refused = Some(ReasonCode::Internal),
         }
         let Some(op) = self.operations.get_mut(link) else { return };
-        op.commits += 1;
+        op.commits = op.commits.max(behind);
         if op.state == State::Published {
             return;
         }

@@ -50,6 +50,8 @@ pub struct Run {
     pub(super) key_ready: BTreeMap<NodeId, Signed<KeyReady>>,
     /// Whether the kernel is working on a level.
     pub(super) calling: bool,
+    /// Serial commits behind the call it is working on.
+    pub(super) commits_before: u32,
     pub(super) started: bool,
     pub(super) level_since_ms: u64,
     pub(super) soft_at_ms: u64,
@@ -89,6 +91,7 @@ impl Run {
             published: None,
             key_ready: BTreeMap::new(),
             calling: false,
+            commits_before: 0,
             started: false,
             level_since_ms: engine.now_ms,
             soft_at_ms: engine.now_ms,
@@ -190,11 +193,12 @@ impl Engine {
         if run.calling {
             return;
         }
+        let intent = run.intent;
         if run.ctx.publishes() && level == 1 {
-            let intent = run.intent;
             return self.try_gate(&intent);
         }
         run.calling = true;
+        run.commits_before = self.operations.get(&intent).map_or(0, |op| op.commits);
         let (execution_id, calls) = (*run_id, run.calls_of(level));
         let frames = run.frames_of(level.saturating_sub(1));
         let call = if run.ctx.publishes() {
@@ -203,7 +207,6 @@ impl Engine {
             KernelCall::Step { execution_id, level, calls, frames }
         };
         let opening = run.ctx.publishes() && level == 2;
-        let intent = run.intent;
         if opening {
             self.set_state(&intent, State::Opening, Vec::new());
         }
@@ -255,7 +258,8 @@ impl Engine {
         if let Some(ready) = &level.key_ready {
             run.key_ready.insert(run.ctx.self_peer().clone(), ready.clone());
         }
-        self.count_commit(&intent);
+        let behind = run.commits_before + 1;
+        self.raise_commits(&intent, behind);
         self.emit_at = Some(self.out.len());
         self.save_level(run_id, number);
         if let Some(receipt) = level.receipt {

@@ -121,8 +121,10 @@ impl Engine {
         let Some(op) = self.operations.get(intent) else { return };
         let approvals =
             op.approvals.iter().filter(|a| a.body.purpose == purpose).cloned().collect();
+        let commits = op.commits;
         let Some(run) = self.runs.get_mut(&run_id) else { return };
         run.calling = true;
+        run.commits_before = commits;
         let call = KernelCall::Grant {
             execution_id: run_id,
             calls: run.calls_of(1),
@@ -166,6 +168,13 @@ impl Engine {
             self.set_state(&intent, State::Discarded, vec![code]);
             return self.wake(&intent);
         }
+        if level == 1 {
+            // An approval may have come while the kernel was busy; the same verdict ends here.
+            self.try_gate(&intent);
+            if self.runs.get(run_id).is_some_and(|r| r.calling) {
+                return;
+            }
+        }
         self.set_codes(&intent, vec![code]);
         self.wake(&intent);
         let coordinator = self.operations.get(&intent).is_some_and(|op| op.coordinator);
@@ -173,9 +182,6 @@ impl Engine {
             // The head moved between grant and opening: these grants open nothing any more.
             self.set_state(&intent, State::Executed, vec![code]);
             self.sign_anew(&intent, run_id);
-        } else if level == 1 {
-            // An approval may have come while the kernel was busy; the same verdict ends here.
-            self.try_gate(&intent);
         }
     }
 

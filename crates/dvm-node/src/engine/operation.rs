@@ -145,6 +145,8 @@ pub(super) struct Gathering {
     pub excluded: BTreeSet<NodeId>,
     /// Whether the kernel is being asked.
     pub opening: bool,
+    /// Serial commits behind that question.
+    pub commits_before: u32,
 }
 
 impl Operation {

@@ -1,10 +1,11 @@
 //! Peers and the own kernel: who is there, which run of them, at which head.
 
 use dvm_core::bytes::B32;
-use dvm_core::call::{Attestation, HeldRun, KernelCall, KernelReply};
+use dvm_core::call::{Attestation, KernelCall, KernelReply};
 use dvm_core::frame::FrameHeader;
 use dvm_core::governance::HeadRef;
 use dvm_core::ids::NodeId;
+use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
 use dvm_core::sign::Signed;
 use dvm_core::trace::TraceEvent;
@@ -231,8 +232,13 @@ impl Engine {
             .map(|(link, op)| (*link, op.act_run.unwrap_or_default()))
             .collect();
         for (link, act_run) in open {
-            match held.iter().find(|h| h.execution_id == act_run) {
-                Some(still) => self.resume_held(&link, still),
+            let listed = held.iter().find(|h| h.execution_id == act_run);
+            let listed = listed.map(|h| (h.result_ref, h.phase == "Opening"));
+            // A kernel that has put the result together lists it no longer, but repeats its last words.
+            let opened = self.operations.get(&link).filter(|op| op.state == State::Opening);
+            let opened = opened.and_then(|op| op.result_ref).map(|result| (result, true));
+            match listed.or(opened) {
+                Some(still) => self.resume_held(&link, &act_run, still),
                 None => self.run_stopped(&link, &act_run, ReasonCode::MaterialPoisoned),
             }
         }
@@ -256,14 +262,13 @@ impl Engine {
         }
     }
 
-    fn resume_held(&mut self, link: &dvm_core::Link, held: &HeldRun) {
+    fn resume_held(&mut self, link: &Link, act_run: &B32, (result_ref, opening): (B32, bool)) {
         if let Some(op) = self.operations.get_mut(link) {
             op.recovered = true;
-            op.result_ref = Some(held.result_ref);
+            op.result_ref = Some(result_ref);
         }
-        let opening = held.phase == "Opening";
         let state = if opening { State::Opening } else { State::Executed };
         self.set_state(link, state, Vec::new());
-        self.start_publication(&held.execution_id, held.result_ref);
+        self.start_publication(act_run, result_ref);
     }
 }
