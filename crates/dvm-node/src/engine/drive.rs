@@ -476,10 +476,19 @@ impl Engine {
                 self.run_stopped(&intent, run_id, code)
             };
         };
-        if !run.ctx.participants().contains(from)
-            || run.vm.terminal().is_some()
-            || run.ctx.publishes()
-        {
+        if !run.ctx.participants().contains(from) || run.vm.terminal().is_some() {
+            return;
+        }
+        if run.ctx.publishes() {
+            // A signer has lost what it held, and says so only when asked again. Until a share is out
+            // the coordinator signs anew; the kernel destroys the old one first.
+            let (intent, level) = (run.intent, run.vm.level());
+            let coordinator = self.operations.get(&intent).is_some_and(|op| {
+                op.coordinator && op.publish_run == Some(*run_id) && op.state == State::Executed
+            });
+            if coordinator && level == 1 {
+                self.sign_anew(&intent, run_id);
+            }
             return;
         }
         self.feed(run_id, TraceEvent::Cancel(code));
