@@ -67,6 +67,6 @@ fn a_directory_with_something_in_it_and_a_missing_file_are_refused_and_left_alon
     assert_eq!(full.status.code(), Some(2));
     let absent = home.path().join("absent");
     let args = ["quickstart", "--once", "--file", absent.to_str().unwrap()];
-    assert_eq!(dvm(&args).status.code(), Some(1));
+    assert_eq!(dvm(&args).status.code(), Some(8));
     assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1);
 }
