@@ -160,6 +160,9 @@ impl Engine {
         match reply {
             KernelReply::Denied(receipts) => {
                 let run = self.operations.get(intent).and_then(|op| op.publish_run.or(op.act_run));
+                // A signer's kernel says what it destroyed; any other node goes by what it was told.
+                let destroyed = receipts.iter().any(|receipt| receipt.body.destroyed);
+                let known = self.operations.get(intent).is_some_and(|op| op.result_ref.is_some());
                 for receipt in receipts {
                     let run_id = run.unwrap_or(receipt.body.execution_id);
                     if let Some(run) = self.runs.get_mut(&run_id) {
@@ -167,8 +170,7 @@ impl Engine {
                     }
                     self.record_publication(intent, &run_id, &receipt);
                 }
-                let held = self.operations.get(intent).is_some_and(|op| op.result_ref.is_some());
-                let state = if held { State::Discarded } else { State::Denied };
+                let state = if destroyed || known { State::Discarded } else { State::Denied };
                 if let Some(run_id) = run {
                     let code = ReasonCode::DeniedByApprover;
                     self.feed(&run_id, dvm_core::trace::TraceEvent::Cancel(code));

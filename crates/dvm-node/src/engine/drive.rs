@@ -484,7 +484,9 @@ impl Engine {
             // the coordinator signs anew; the kernel destroys the old one first.
             let (intent, level) = (run.intent, run.vm.level());
             let coordinator = self.operations.get(&intent).is_some_and(|op| {
-                op.coordinator && op.publish_run == Some(*run_id) && op.state == State::Executed
+                let current = op.publish_run == Some(*run_id) && op.state == State::Executed;
+                // A denial ends the intent here, too, as soon as this node's kernel has answered.
+                op.coordinator && current && op.denials.is_empty()
             });
             if coordinator && level == 1 {
                 self.sign_anew(&intent, run_id);
