@@ -25,6 +25,8 @@ pub(crate) enum Gate {
     Held,
     Granted,
     Opening,
+    /// A signer opened a wrong share: this result comes to nothing, and the intent may be performed anew without it.
+    Spoiled,
     Published,
 }
 
@@ -34,7 +36,7 @@ impl Gate {
             Self::Held => Phase::Held,
             Self::Granted => Phase::Granted,
             Self::Opening => Phase::Opening,
-            Self::Published => Phase::Closed,
+            Self::Spoiled | Self::Published => Phase::Closed,
         }
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Usage {
     openings: Vec<(u64, u32)>,
     /// (log size at the time, failures then), ascending.
     failures: Vec<(u64, u32)>,
+    /// (log size at the time, who): signers that a check of this kernel's own named, over what their kernels signed.
+    banned: Vec<(u64, NodeId)>,
 }
 
 impl Artifact for Usage {
@@ -96,6 +98,18 @@ impl Usage {
 
     pub(crate) fn failed(&mut self, log_size: u64) {
         count(&mut self.failures, log_size);
+    }
+
+    /// Keeps a cheater from this key until a decision unfreezes it.
+    pub(crate) fn ban(&mut self, log_size: u64, node: NodeId) {
+        self.banned.retain(|(_, known)| *known != node);
+        self.banned.push((log_size, node));
+    }
+
+    /// Whether a node may not sign with this key. Its number in the log is read as for failures.
+    pub(crate) fn bans(&self, node: &NodeId, unfrozen_seq: Option<u64>) -> bool {
+        let after = |size: u64| unfrozen_seq.is_none_or(|seq| size > seq);
+        self.banned.iter().any(|(size, banned)| banned == node && after(*size))
     }
 }
 
@@ -221,6 +235,18 @@ mod tests {
         assert_eq!(usage.failures_after(Some(7)), 0);
         usage.failed(8);
         assert_eq!(usage.failures_after(Some(7)), 1);
+    }
+
+    #[test]
+    fn ban_holds_for_its_node_until_the_key_is_unfrozen_after_it() {
+        let (cheater, honest) = ("n2".parse().unwrap(), "n3".parse().unwrap());
+        let mut usage = Usage::default();
+        usage.ban(7, cheater);
+        let cheater = "n2".parse().unwrap();
+        assert!(usage.bans(&cheater, None) && usage.bans(&cheater, Some(6)));
+        assert!(!usage.bans(&cheater, Some(7)) && !usage.bans(&honest, None));
+        usage.ban(8, cheater.clone());
+        assert!(usage.bans(&cheater, Some(7)));
     }
 
     #[test]

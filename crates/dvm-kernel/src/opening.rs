@@ -121,6 +121,11 @@ impl Kernel {
             Ok(result) => result,
             Err(failure) => return self.failed_opening((record, draft), &events, failure),
         };
+        // A right share after a wrong one from the same signer: the result is out for good.
+        let intent = intent_link(&record.intent);
+        let mut mark = IntentMark::load(&mut self.vault, &intent)?;
+        mark.opened_result = true;
+        mark.save(&mut draft, &intent);
         let mut output = Output::default();
         let steps: Vec<&Step> = plan.at_level(CONFIRM).collect();
         for (step, event) in steps.iter().zip(&events) {
@@ -171,7 +176,9 @@ impl Kernel {
         Ok(Signed::new(published, self.identity.signer()))
     }
 
-    /// A check failed: counted if it names nobody, durably, before it is said. The run stays in Opening, for its shares are out.
+    /// A check failed: counted if it names nobody, durably, before it is said; the run stays in Opening then, for its
+    /// shares are out. A named cheater is banned from the key, and the intent may be opened again without it: it may have
+    /// put the signature together by itself, over bytes whose release every kernel granted.
     fn failed_opening(
         &mut self,
         (mut record, mut draft): (HeldRecord, Draft),
@@ -188,13 +195,22 @@ impl Kernel {
             permits: events.to_vec(),
             ..crate::level::empty()
         };
+        let intent = record.intent.clone();
         // Once per result: its frames can be brought again and again. A blamed failure leaves the count to a later one.
         if failure == Failure::Unattributed && !record.failed {
-            let intent = record.intent.clone();
             self.count_failure(&intent, &failure, &mut draft)?;
             record.failed = true;
         }
-        self.keep(record, (Verb::OpenResult, Gate::Opening), draft)?;
+        let mut gate = record.gate;
+        if matches!((&failure, &record.holding), (Failure::Blamed(_), Holding::Signature { .. })) {
+            self.count_failure(&intent, &failure, &mut draft)?;
+            let link = intent_link(&intent);
+            let mut mark = IntentMark::load(&mut self.vault, &link)?;
+            mark.opened_result = false;
+            mark.save(&mut draft, &link);
+            gate = Gate::Spoiled;
+        }
+        self.keep(record, (Verb::OpenResult, gate), draft)?;
         Ok(KernelReply::Level(Box::new(reply)))
     }
 }

@@ -16,7 +16,7 @@ use dvm_score::Plan;
 use crate::authority::Pinned;
 use crate::course::{Course, Peer, PeerBoot, Peers};
 use crate::held::key_share_id;
-use crate::ledger::{self, PeerMark, PeerMarks};
+use crate::ledger::{self, PeerMark, PeerMarks, Usage};
 use crate::performance::{Inbox, KeygenTerms, Performance};
 use crate::phase::{Phase, Verb};
 use crate::run::{Admitted, Running, Stage};
@@ -134,6 +134,7 @@ impl Kernel {
     ) -> Answer {
         let header = &proposal.header;
         ensure(frames.is_empty(), ReasonCode::BindingMismatch, "an act starts without frames")?;
+        self.refuse_banned(header)?;
         let run = self
             .runs
             .get(&header.intent)
@@ -175,6 +176,16 @@ impl Kernel {
             run.stage = Stage::Running(Box::new(running));
         }
         Ok(KernelReply::Started { execution_id, permits })
+    }
+
+    /// Refuses a signer that cheated on this key.
+    fn refuse_banned(&mut self, header: &RunHeader) -> Result<(), Stop> {
+        let Some(run) = self.runs.get(&header.intent) else { return Ok(()) };
+        let act = run.intent.act.clone();
+        let usage = Usage::load(&mut self.vault, &act)?;
+        let unfrozen = self.pinned()?.state.key(act.key_id()).and_then(|r| r.unfrozen_seq);
+        let banned = header.participants.iter().any(|node| usage.bans(node, unfrozen));
+        ensure(!banned, ReasonCode::PartyBanned, "a signer cheated on this key")
     }
 
     fn running(

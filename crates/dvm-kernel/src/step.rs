@@ -340,19 +340,23 @@ impl Kernel {
         Ok(Signed::new(receipt, self.identity.signer()))
     }
 
-    /// Counts a failed check of an intent's key, if it counts, with the draft that ends the run.
+    /// Counts a failed check of an intent's key, or bans whom it names from the key, with the draft that ends the run.
+    /// Nobody is banned from key generation: it has no key yet, and needs every holder.
     pub(crate) fn count_failure(
         &mut self,
         intent: &CanonicalIntent,
         failure: &Failure,
         draft: &mut Draft,
     ) -> Result<(), Stop> {
-        if *failure != Failure::Unattributed {
-            return Ok(());
-        }
         let log_size = self.pinned()?.state.head().size;
         let mut usage = Usage::load(&mut self.vault, &intent.act)?;
-        usage.failed(log_size);
+        match failure {
+            Failure::Unattributed => usage.failed(log_size),
+            Failure::Blamed(node) if !matches!(intent.act, Act::KeyGenerate { .. }) => {
+                usage.ban(log_size, node.clone());
+            }
+            Failure::Blamed(_) | Failure::Rule | Failure::Bug => return Ok(()),
+        }
         usage.save(draft, &intent.act);
         Ok(())
     }

@@ -35,29 +35,18 @@ fn grant(cluster: &Cluster, intent: &CanonicalIntent, course: &Course, by: &[&st
 }
 
 fn phases(cluster: &mut Cluster, node: &str) -> Vec<String> {
-    match cluster.call(node, KernelCall::Status) {
-        KernelReply::Status(runs) => runs.into_iter().map(|r| r.phase).collect(),
-        other => panic!("no status: {other:?}"),
-    }
+    cluster.phases(node)
 }
 
-/// Expects a signed refusal, and gives it.
 fn refused_with_receipt(
     cluster: &mut Cluster,
     call: KernelCall,
     expected: ReasonCode,
 ) -> PublicationReceipt {
-    match cluster.call("n1", call) {
-        KernelReply::Refused { code, publication: Some(receipt), .. } => {
-            assert_eq!(code, expected);
-            let kernel = cluster.state.passport(&id("n1")).unwrap().kernel_key;
-            receipt.verify(kernel).unwrap().clone()
-        }
-        other => panic!("no signed refusal: {other:?}"),
-    }
+    cluster.refused_at_the_gate("n1", call, expected)
 }
 
-fn denial(cluster: &Cluster, intent: &CanonicalIntent, by: &str) -> KernelCall {
+pub(crate) fn denial(cluster: &Cluster, intent: &CanonicalIntent, by: &str) -> KernelCall {
     let denial = Denial {
         cluster: cluster.state.cluster(),
         approver: id(by),
@@ -307,7 +296,7 @@ fn wrong_share_names_its_sender_and_the_right_one_still_publishes() {
     let reply = level(cluster.call("n1", wrong));
     let blamed = Outcome::Fault { code: ReasonCode::PayloadRejected, blame: Some(id("n2")) };
     assert_eq!((&reply.results[0].outcome, &reply.published), (&blamed, &None));
-    assert_eq!(phases(&mut cluster, "n1"), ["Opening"]);
+    assert_eq!(phases(&mut cluster, "n1"), ["Closed"]);
     let right = Cluster::open_result_call(&course, &id("n1"));
     assert!(level(cluster.call("n1", right)).published.is_some());
 }

@@ -365,27 +365,30 @@ fn consumed_permit_in_another_context_poisons_the_run() {
 }
 
 #[test]
-fn cheater_is_named_and_its_failures_never_freeze_the_key() {
+fn cheater_is_named_and_banned_from_the_key_for_good_and_the_others_sign() {
     let (mut cluster, _) = Cluster::active(BACKEND);
-    // One more than the floor's count of failures.
-    for attempt in 0..3 {
-        let (intent, opens) = opened(&mut cluster, b"content");
-        let (proposal, plan) = cluster.proposal(&intent, opens, BACKEND);
-        let mut course = cluster.start(&proposal, plan, &BTreeMap::new());
-        cluster.advance(&mut course, |_, course, node| Cluster::step_call(course, node));
-        let call = altered(&course, |call| corrupt_commitment(&mut frames_of(call)[0]));
-        let reply = level(cluster.call("n1", call));
-        let outcome = &reply.results.last().unwrap().outcome;
-        let blamed = dvm_core::trace::Outcome::Fault {
-            code: ReasonCode::PayloadRejected,
-            blame: Some(id("n2")),
-        };
-        assert_eq!((outcome, &reply.header), (&blamed, &None), "attempt {attempt}");
-        let receipt = reply.receipt.unwrap().body;
-        assert_eq!((receipt.aborted, receipt.permits), (Some(ReasonCode::PayloadRejected), 5));
+    let (intent, opens) = opened(&mut cluster, b"content");
+    let (proposal, plan) = cluster.proposal(&intent, opens, BACKEND);
+    let mut course = cluster.start(&proposal, plan, &BTreeMap::new());
+    cluster.advance(&mut course, |_, course, node| Cluster::step_call(course, node));
+    let call = altered(&course, |call| corrupt_commitment(&mut frames_of(call)[0]));
+    let reply = level(cluster.call("n1", call));
+    let outcome = &reply.results.last().unwrap().outcome;
+    let blamed = dvm_core::trace::Outcome::Fault {
+        code: ReasonCode::PayloadRejected,
+        blame: Some(id("n2")),
+    };
+    assert_eq!((outcome, &reply.header), (&blamed, &None));
+    let receipt = reply.receipt.unwrap().body;
+    assert_eq!((receipt.aborted, receipt.permits), (Some(ReasonCode::PayloadRejected), 5));
+    for name in ["two", "three"] {
+        let again = cluster.sign_intent(b"content", name);
+        let opens = ["n1", "n2"].map(|node| cluster.open(node, &again, Some(b"content"))).to_vec();
+        let (proposal, _) = cluster.proposal(&again, opens, BACKEND);
+        cluster.refused("n1", start_call(&proposal), ReasonCode::PartyBanned);
+        cluster.restart("n1");
     }
-    let next = cluster.sign_intent(b"content", "next");
-    cluster.open("n1", &next, Some(b"content"));
+    cluster.held_signature(b"content", "four", ["n1", "n3"], BACKEND);
 }
 
 /// One key generation in which n2 states another transcript to all: n1's reply at level 7, where it shows.
