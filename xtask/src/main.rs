@@ -13,6 +13,7 @@ mod test;
 mod tidy;
 mod tools;
 mod verify;
+mod weaken;
 
 use std::process::ExitCode;
 
@@ -48,6 +49,7 @@ fn dispatch(args: &[String]) -> Result<(), Stop> {
         ["tidy"] => tidy::run(&Workspace::find()?),
         ["tidy", "--bless-kernel-deps"] => tidy::bless_kernel_deps(&Workspace::find()?),
         ["deny"] => deny::run(&Workspace::find()?),
+        ["weaken"] => weaken::run(&Workspace::find()?),
         _ => Err(Stop::Usage { given: args.join(" ") }),
     }
 }

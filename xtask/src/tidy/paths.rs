@@ -10,9 +10,9 @@ use super::{Finding, repo::Files};
 /// The documents whose named paths must exist.
 const MAPS: [&str; 2] = ["ARCHITECTURE.md", "SECURITY.md"];
 
-const TOPS: [&str; 11] = [
-    "crates", "docs", "spec", "vectors", "xtask", "bench", "sim", "fuzz", "examples", ".ci",
-    ".cargo",
+const TOPS: [&str; 12] = [
+    "crates", "docs", "spec", "vectors", "xtask", "bench", "sim", "fuzz", "mutants", "examples",
+    ".ci", ".cargo",
 ];
 
 const ENDINGS: [&str; 5] = [".rs", ".md", ".toml", ".txt", ".sh"];
