@@ -2,8 +2,10 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use dvm_core::admission::*;
 use dvm_core::authority::*;
@@ -11,6 +13,7 @@ use dvm_core::call::*;
 use dvm_core::codec::link_of;
 use dvm_core::governance::*;
 use dvm_core::intent::*;
+use dvm_core::receipt::PublicationReceipt;
 use dvm_core::{B32, Link, NodeId, ReasonCode, Signed, Signer};
 use dvm_governance::{
     AuthorityState, Needed, Terms, apply, attach, cosign, draft_decision, draft_event, needed,
@@ -126,6 +129,17 @@ pub(crate) struct Cluster {
     pub(crate) state: AuthorityState,
     clock: Arc<AtomicU64>,
     nonce: u8,
+    /// The floor that an activation sets.
+    floor: Floor,
+}
+
+/// What a refused call must leave as it was: runs, commits, the kernel's own word, and the vault's files.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Standing {
+    status: KernelReply,
+    commits: u64,
+    attested: Attestation,
+    files: Vec<(u64, SystemTime)>,
 }
 
 impl Cluster {
@@ -159,7 +173,7 @@ impl Cluster {
             keygen_floor: keygen_floor(),
         };
         let state = AuthorityState::genesis(&manifest).unwrap();
-        let mut cluster = Self { nodes, state, clock, nonce: 0 };
+        let mut cluster = Self { nodes, state, clock, nonce: 0, floor: sign_floor() };
         for name in NODES {
             let call = KernelCall::Pin { manifest: Box::new(manifest.clone()), node: id(name) };
             assert!(matches!(cluster.call(name, call), KernelReply::Head(_)));
@@ -171,7 +185,18 @@ impl Cluster {
 
     /// ... with an active key.
     pub(crate) fn active(backend: Backend) -> (Self, KeyReady) {
+        Self::active_under(backend, sign_floor())
+    }
+
+    /// ... under a floor that leaves room for many runs.
+    pub(crate) fn roomy(backend: Backend) -> Self {
+        let floor = Floor { executions_per_hour: 1_000_000, ..sign_floor() };
+        Self::active_under(backend, floor).0
+    }
+
+    pub(crate) fn active_under(backend: Backend, floor: Floor) -> (Self, KeyReady) {
         let mut cluster = Self::formed();
+        cluster.floor = floor;
         let ready = cluster.published_key(backend);
         cluster.activate(&ready);
         (cluster, ready.ready)
@@ -207,18 +232,61 @@ impl Cluster {
         attested.body.boot
     }
 
-    /// What a refused call must leave as it was.
-    pub(crate) fn standing(&mut self, node: &str) -> (KernelReply, u64) {
-        (self.call(node, KernelCall::Status), self.kernel(node).commits())
+    pub(crate) fn standing(&mut self, node: &str) -> Standing {
+        let KernelReply::Attested(attested) = self.call(node, KernelCall::Attest) else {
+            panic!("no attestation");
+        };
+        let written = |file: &str| {
+            let file = std::fs::metadata(self.vault_dir(node).join(file)).unwrap();
+            (file.len(), file.modified().unwrap())
+        };
+        Standing {
+            files: ["vault.db", "vault.db-wal"].map(written).to_vec(),
+            status: self.call(node, KernelCall::Status),
+            commits: self.kernel(node).commits(),
+            attested: attested.body,
+        }
     }
 
-    /// Calls, expects a refusal with this code, and that nothing changed.
+    /// Calls, expects a refusal with this code, that nothing changed, and that nothing was given but the refusal.
     pub(crate) fn refused(&mut self, node: &str, call: KernelCall, code: ReasonCode) {
         let before = self.standing(node);
         let reply = self.call(node, call);
         let (found, rule) = refusal(&reply);
         assert_eq!(found, code, "{rule}");
+        let bare = KernelReply::Refused { code, rule: rule.to_owned(), publication: None };
+        assert_eq!(reply, bare);
         assert_eq!(self.standing(node), before, "{rule}");
+    }
+
+    /// Calls, and expects a signed refusal at the gate with this code.
+    pub(crate) fn refused_at_the_gate(
+        &mut self,
+        node: &str,
+        call: KernelCall,
+        expected: ReasonCode,
+    ) -> PublicationReceipt {
+        match self.call(node, call) {
+            KernelReply::Refused { code, publication: Some(receipt), .. } => {
+                assert_eq!(code, expected);
+                let kernel = self.state.passport(&id(node)).unwrap().kernel_key;
+                receipt.verify(kernel).unwrap().clone()
+            }
+            other => panic!("no signed refusal: {other:?}"),
+        }
+    }
+
+    /// The phases of what a kernel holds.
+    pub(crate) fn phases(&mut self, node: &str) -> Vec<String> {
+        match self.call(node, KernelCall::Status) {
+            KernelReply::Status(runs) => runs.into_iter().map(|r| r.phase).collect(),
+            other => panic!("no status: {other:?}"),
+        }
+    }
+
+    pub(crate) fn vault_dir(&self, node: &str) -> PathBuf {
+        let node = self.nodes.iter().find(|n| n.id.as_str() == node).unwrap();
+        node.dir.path().to_owned()
     }
 
     // ---- governance ------------------------------------------------------------------------
@@ -242,7 +310,7 @@ impl Cluster {
             other => other.clone(),
         };
         let terms = Terms {
-            floor: activates.then(sign_floor),
+            floor: activates.then(|| self.floor.clone()),
             proposer: id("g1"),
             not_before_ms: 0,
             expires_ms: self.now_ms() + HOUR_MS,

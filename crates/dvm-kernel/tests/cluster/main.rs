@@ -8,6 +8,8 @@
 )]
 
 mod harness;
+mod lab_permits;
+mod lab_phases;
 mod lives;
 mod messenger;
 mod refusals_at_the_gate;
