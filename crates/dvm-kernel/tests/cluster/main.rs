@@ -8,6 +8,7 @@
 )]
 
 mod harness;
+mod lab_gate;
 mod lab_permits;
 mod lab_phases;
 mod lives;

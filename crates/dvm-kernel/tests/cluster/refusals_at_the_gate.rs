@@ -17,14 +17,14 @@ use crate::messenger::{Course, level, resay};
 const BACKEND: Backend = Backend::FrostEd25519;
 
 /// A held signature whose publication has started, by n1 and n2.
-fn asked() -> (Cluster, CanonicalIntent, Course) {
+pub(crate) fn asked() -> (Cluster, CanonicalIntent, Course) {
     let (mut cluster, _) = Cluster::active(BACKEND);
     let (intent, held) = cluster.held_signature(b"content", "one", ["n1", "n2"], BACKEND);
     let publication = cluster.start_publication(&intent, &held, BACKEND);
     (cluster, intent, publication)
 }
 
-fn granted() -> (Cluster, CanonicalIntent, Course) {
+pub(crate) fn granted() -> (Cluster, CanonicalIntent, Course) {
     let (mut cluster, intent, mut publication) = asked();
     cluster.grant_all(&intent, &mut publication);
     (cluster, intent, publication)
