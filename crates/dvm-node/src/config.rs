@@ -222,6 +222,15 @@ impl TimingConfig {
     }
 }
 
+/// What is kept to look at later. Nothing, unless it is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiagnosticsConfig {
+    /// A file that gets every message this node puts on the wire; made if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_wire: Option<PathBuf>,
+}
+
 /// A node's configuration file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -249,6 +258,9 @@ pub struct NodeConfig {
     /// Deadlines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timing: Option<TimingConfig>,
+    /// What is kept to look at later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnostics: Option<DiagnosticsConfig>,
     /// The kernel.
     pub kernel: KernelConfig,
     /// `host:port` of every other member, witnesses included.
@@ -294,6 +306,9 @@ impl NodeConfig {
             *path = base.join(&*path);
         }
         config.kernel.make_absolute(&base);
+        if let Some(file) = config.diagnostics.as_mut().and_then(|d| d.record_wire.as_mut()) {
+            *file = base.join(&*file);
+        }
         Ok(config)
     }
 

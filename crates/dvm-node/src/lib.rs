@@ -8,6 +8,7 @@
 //! `dvm_core::call`, over a pipe.
 
 pub mod api;
+pub mod capture;
 pub mod config;
 pub mod driver;
 pub mod engine;

@@ -21,7 +21,7 @@ use crate::driver::{self, Parts, now_ms};
 use crate::engine::{Input, Setup};
 use crate::journal::{Journal, JournalFault, JournalThread, Loaded};
 use crate::kernel_link::KernelLink;
-use crate::transport::{Inbound, Transport, TransportConfig, TransportFault};
+use crate::transport::{Inbound, Recorder, Transport, TransportConfig, TransportFault};
 use crate::wire::{PeerMessage, Wire};
 use crate::witness::{Step, Witness};
 
@@ -111,6 +111,7 @@ pub async fn run_node(
         listen: config.peer_listen,
         key: parts.tls_key,
         peers: parts.peers,
+        record: recorder(&config)?,
     };
     let (transport, inbound) = Transport::start(transport).await?;
     let (client, asked) = EngineClient::new(Arc::new(facts(&kernel, &journal)));
@@ -161,6 +162,12 @@ fn facts(kernel: &KernelLink, journal: &Journal) -> Facts {
     }
 }
 
+fn recorder(config: &NodeConfig) -> Result<Option<Recorder>, NodeFault> {
+    let file = config.diagnostics.as_ref().and_then(|d| d.record_wire.as_deref());
+    let open = |path| Recorder::open(path, config.node.clone());
+    file.map(open).transpose().map_err(|error| NodeFault::Io { part: "wire capture", error })
+}
+
 fn fresh_seed() -> B32 {
     let mut seed = B32::default();
     OsRng.fill_bytes(&mut seed.0);
@@ -186,6 +193,7 @@ pub async fn run_witness(
         listen: config.peer_listen,
         key: parts.tls_key,
         peers: parts.peers,
+        record: None,
     };
     let (transport, mut inbound) = Transport::start(transport).await?;
     tracing::info!(witness = %config.witness, peers = %config.peer_listen, "witness runs");

@@ -15,6 +15,7 @@
 mod frame;
 mod incoming;
 mod outgoing;
+mod record;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -25,10 +26,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::driver::now_ms;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
+pub use record::Recorder;
 pub use tls::{ALPN, NodeKey};
 
 /// A node's id: its short ASCII name in the roster.
@@ -68,6 +71,8 @@ pub struct TransportConfig {
     pub key: NodeKey,
     /// Every other node of the roster.
     pub peers: Vec<PeerAddr>,
+    /// Keeps what leaves, if the operator wants that.
+    pub record: Option<Recorder>,
 }
 
 /// Why a transport cannot start.
@@ -105,6 +110,9 @@ pub enum NotSent {
     /// The transport has stopped.
     #[error("the transport has stopped")]
     Stopped,
+    /// The capture cannot be written, and nothing leaves that is not in it.
+    #[error("the wire capture cannot be written")]
+    NotRecorded,
 }
 
 /// What the transport reports.
@@ -161,6 +169,7 @@ struct PeerHandle {
 struct Inner {
     peers: BTreeMap<NodeName, PeerHandle>,
     local_addr: SocketAddr,
+    record: Option<Recorder>,
     /// Turns true to stop; tasks also stop when it is dropped with the last handle.
     stop: watch::Sender<bool>,
     tasks: Mutex<JoinSet<()>>,
@@ -204,7 +213,8 @@ impl Transport {
         }
         let incoming = incoming::Incoming::new(server, config.peers, report, stopped);
         tasks.spawn(incoming.run(listener));
-        let inner = Inner { peers, local_addr, stop, tasks: Mutex::new(tasks) };
+        let record = config.record;
+        let inner = Inner { peers, local_addr, record, stop, tasks: Mutex::new(tasks) };
         Ok((Self { inner: Arc::new(inner) }, InboundReceiver { events }))
     }
 
@@ -213,7 +223,7 @@ impl Transport {
     /// # Errors
     /// [`NotSent`]; then the message was not queued, and nothing else was dropped.
     pub fn send(&self, peer: &str, bytes: Vec<u8>) -> Result<(), NotSent> {
-        let peer = self.inner.peers.get(peer).ok_or(NotSent::UnknownPeer)?;
+        let (name, peer) = self.inner.peers.get_key_value(peer).ok_or(NotSent::UnknownPeer)?;
         if bytes.len() > MAX_MESSAGE {
             return Err(NotSent::TooLarge);
         }
@@ -221,7 +231,13 @@ impl Transport {
             return Err(NotSent::Stopped);
         }
         let room = Arc::clone(&peer.room).try_acquire_many_owned(frame::cost(bytes.len()));
-        let queued = Queued { bytes, _room: room.map_err(|_| NotSent::Busy)? };
+        let room = room.map_err(|_| NotSent::Busy)?;
+        if let Some(recorder) = &self.inner.record {
+            let name = name.parse().map_err(|_| NotSent::UnknownPeer)?;
+            let recorded = recorder.record(now_ms(), &name, &bytes);
+            recorded.map_err(|_| NotSent::NotRecorded)?;
+        }
+        let queued = Queued { bytes, _room: room };
         peer.queue.send(queued).map_err(|_| NotSent::Stopped)
     }
 

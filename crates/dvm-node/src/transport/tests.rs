@@ -35,7 +35,8 @@ async fn start(
     key: &NodeKey,
     peers: Vec<PeerAddr>,
 ) -> (Transport, InboundReceiver) {
-    let config = TransportConfig { self_id: id.into(), listen, key: again(key), peers };
+    let config =
+        TransportConfig { self_id: id.into(), listen, key: again(key), peers, record: None };
     Transport::start(config).await.unwrap()
 }
 
@@ -330,8 +331,13 @@ async fn roster_with_one_id_or_key_twice_is_refused() {
         vec![peer("b", at, &keys[0])],
     ];
     for peers in ambiguous {
-        let config =
-            TransportConfig { self_id: "a".into(), listen: at, key: again(&keys[0]), peers };
+        let config = TransportConfig {
+            self_id: "a".into(),
+            listen: at,
+            key: again(&keys[0]),
+            peers,
+            record: None,
+        };
         let refused = Transport::start(config).await.map(drop);
         assert!(matches!(refused, Err(TransportFault::AmbiguousRoster { .. })));
     }

@@ -1,5 +1,7 @@
 //! `dvm evidence export | verify`, `dvm replay`. Verification and replay need no node.
 
+mod wire;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -50,6 +52,12 @@ pub(crate) enum EvidenceCommand {
         #[arg(long, value_name = "CID")]
         cluster: Option<String>,
     },
+    /// Check captures of what nodes sent: no one-time material twice, no two stories, no opening without all
+    /// grants. Needs no node. Exit code 6 if something is there that must not be.
+    #[command(
+        after_help = "Example:\n  dvm evidence wire n1.capture n2.capture n3.capture --manifest manifest.dagcbor --trust cluster.json"
+    )]
+    Wire(wire::WireArgs),
 }
 
 /// `dvm replay`.
@@ -86,6 +94,7 @@ pub(crate) fn run(global: &Global, command: &EvidenceCommand) -> Result<Exit, Fa
             show::print(global.json, &report_json(&report), |_| report.lines.join("\n"));
             Ok(Exit::Done)
         }
+        EvidenceCommand::Wire(args) => wire::run(global, args),
     }
 }
 

@@ -44,6 +44,9 @@ pub(crate) struct QuickstartArgs {
     /// The file to sign; a text of its own if absent.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Keep everything that each node sends, in `wire.capture` in its directory.
+    #[arg(long)]
+    record_wire: bool,
 }
 
 enum Happened {
@@ -57,6 +60,9 @@ pub(crate) fn run(global: &Global, args: &QuickstartArgs) -> Result<Exit, Failur
     watch_signals(report.clone())?;
     // Dropped last: its directory must outlive the processes.
     let mut site = Site::create(args.dir.as_deref(), args.file.as_deref(), args.once)?;
+    if args.record_wire {
+        site.record_wire()?;
+    }
     let teller = story::Teller { silent: global.json };
     teller.opening(&site);
     let mut processes = Processes::start(&site)?;

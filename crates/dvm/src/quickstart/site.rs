@@ -1,5 +1,6 @@
 //! Where the quickstart lives: its directory, its cluster, its people, the file to be signed.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ use crate::show;
 
 const NOTE: &str =
     "DEMO cluster made by `dvm quickstart`: governors and approvers have public passphrases.";
+/// What a node's configuration is extended by when it is to keep what it sends.
+const RECORD_WIRE: &str = "\n[diagnostics]\nrecord_wire = \"wire.capture\"\n";
 const OWN_TEXT: &str =
     "This text was signed by two of three nodes. No machine ever held the key.\n";
 
@@ -74,6 +77,16 @@ impl Site {
         guard.armed = false;
         let (cluster, people) = (Arc::new(cluster), Arc::new(people));
         Ok(Self { dir, cluster, people, file, temporary })
+    }
+
+    /// Has every node keep what it sends. Before the nodes start.
+    pub(crate) fn record_wire(&self) -> Result<(), Failure> {
+        for node in &self.cluster.nodes {
+            let file = std::fs::File::options().append(true).open(&node.config);
+            let mut file = file.map_err(Failure::file(&node.config))?;
+            file.write_all(RECORD_WIRE.as_bytes()).map_err(Failure::file(&node.config))?;
+        }
+        Ok(())
     }
 
     /// For the story's own thread.
