@@ -27,7 +27,7 @@ const LEVELS: [(&str, u8); 12] = [
 ];
 
 /// Crates that may use anything, and that nothing may use.
-const TOOLS: [&str; 3] = ["dvm-bench", "dvm-sim", "xtask"];
+const TOOLS: [&str; 4] = ["dvm-bench", "dvm-fuzz", "dvm-sim", "xtask"];
 
 /// Crates that never hold a secret.
 const DAEMON_SIDE: [&str; 5] = ["dvm-vm", "dvm-policy", "dvm-evidence", "dvm-node", "dvm"];

@@ -1,0 +1,87 @@
+//! Acts: what people are shown is what is signed, whatever the intent and its content are.
+//!
+//! An input is the length of the intent in two bytes, the intent's canonical bytes, and a content; an
+//! intent without a content has nothing behind it.
+
+use dvm_core::codec::decode;
+use dvm_core::intent::{Act, Backend, CanonicalIntent};
+use dvm_core::{B32, Link, NodeId};
+use dvm_score::{Run, compile, plan};
+
+use crate::{Seen, memory};
+
+fn split(data: &[u8]) -> Option<(CanonicalIntent, Option<&[u8]>)> {
+    let (len, rest) = data.split_first_chunk::<2>()?;
+    let (intent, content) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+    let mut intent: CanonicalIntent = decode(intent).ok()?;
+    // The content is mostly the one that the act names: a hash cannot be guessed.
+    if let (Act::SignMessage { message, len, .. }, [first, ..]) = (&mut intent.act, content)
+        && first % 4 != 0
+    {
+        (*message, *len) = (Link::of_raw(content), content.len() as u64);
+    }
+    Some((intent, (!content.is_empty()).then_some(content)))
+}
+
+/// The display text: ASCII, a fixed number of lines, bound by its hash to the parse.
+pub(super) fn display_text(data: &[u8]) -> Seen {
+    let Some((mut intent, content)) = split(data) else { return Seen::of("no intent") };
+    let display = memory::bounded(data.len(), || dvm_act::display(&intent, content));
+    let display = match display {
+        Ok(display) => display,
+        Err(error) => {
+            assert_eq!(dvm_act::parse(&intent, content), Err(error));
+            assert!(!error.code().name().is_empty());
+            return Seen::refused(&error);
+        }
+    };
+    let text = display.text();
+    let lines = match &intent.act {
+        Act::KeyGenerate { .. } => 11,
+        Act::SignMessage { .. } => 11,
+        Act::SignDigest { .. } => 10,
+    };
+    assert!(text.is_ascii() && text.ends_with('\n'));
+    assert!(text.bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)));
+    assert_eq!(text.lines().count(), lines, "a line was forged: {text}");
+    intent.display_hash = display.hash();
+    let parsed = dvm_act::parse(&intent, content).unwrap();
+    assert_eq!((parsed.display(), parsed.act()), (&display, &intent.act));
+    match &intent.act {
+        Act::KeyGenerate { .. } => assert_eq!(parsed.bytes_to_sign(), None),
+        Act::SignMessage { .. } => assert_eq!(parsed.bytes_to_sign(), content),
+        Act::SignDigest { digest, .. } => {
+            assert_eq!(parsed.bytes_to_sign(), Some(digest.0.as_slice()));
+        }
+    }
+    intent.display_hash = B32([0xee; 32]);
+    assert!(dvm_act::parse(&intent, content).is_err(), "another text's hash was taken");
+    Seen::of(("shown", lines, content.is_some()))
+}
+
+/// Compiling whatever act comes: refused, or a plan that holds and is the same again.
+pub(super) fn compiled(data: &[u8]) -> Seen {
+    let Some((intent, _)) = split(data) else { return Seen::of("no intent") };
+    let participants: Vec<NodeId> = match &intent.act {
+        Act::KeyGenerate { roster, .. } => roster.clone(),
+        _ => ["n1", "n2"].map(|name| name.parse().unwrap()).to_vec(),
+    };
+    let mut ways = Vec::new();
+    for backend in [Backend::FrostEd25519, Backend::FrostSecp256k1Tr] {
+        for run in [Run::Act, Run::Publish(intent.scope)] {
+            let make = || compile(&intent.act, run, backend, &participants);
+            match memory::within(64 << 20, make) {
+                Ok(made) => {
+                    assert!(plan::verify(made.plan(), plan::FRAME_BYTES_MAX).is_ok());
+                    assert_eq!(make().unwrap().plan_id(), made.plan_id());
+                    ways.push(made.plan().steps.len());
+                }
+                Err(error) => {
+                    assert!(!error.code().name().is_empty() && !error.to_string().is_empty());
+                    ways.push(0);
+                }
+            }
+        }
+    }
+    Seen::of(ways)
+}
