@@ -5,6 +5,8 @@
 //!
 //! Not here: anything that ships. No crate may depend on this one (`tidy/levels.rs`).
 
+mod campaign;
+mod controls;
 mod deny;
 mod fix;
 mod quickstart;
@@ -49,6 +51,12 @@ fn dispatch(args: &[String]) -> Result<(), Stop> {
         ["tidy"] => tidy::run(&Workspace::find()?),
         ["tidy", "--bless-kernel-deps"] => tidy::bless_kernel_deps(&Workspace::find()?),
         ["deny"] => deny::run(&Workspace::find()?),
+        ["campaign", ..] => campaign::run(&Workspace::find()?, args.get(1..).unwrap_or_default()),
+        ["controls"] => controls::run(&Workspace::find()?, controls::Which::Quick),
+        ["controls", "--all"] => controls::run(&Workspace::find()?, controls::Which::All),
+        ["controls", "--only", name] => {
+            controls::run(&Workspace::find()?, controls::Which::Only(name))
+        }
         ["weaken"] => weaken::run(&Workspace::find()?),
         _ => Err(Stop::Usage { given: args.join(" ") }),
     }

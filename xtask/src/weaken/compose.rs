@@ -5,31 +5,31 @@
 
 use std::cmp::Reverse;
 
-use super::rows::{Effect, Mutant, ROWS};
+use super::rows::{Effect, Part, ROWS};
 use crate::tidy::Finding;
 
 /// One row, and where its text is.
 struct Span<'a> {
     start: usize,
     end: usize,
-    row: &'a Mutant,
+    part: Part<'a>,
 }
 
 /// The weakened text of a file. `weak` is the path of the module that knows what is on.
-pub(crate) fn compose(source: &str, rows: &[&Mutant], weak: &str) -> Result<String, Finding> {
+pub(crate) fn compose(source: &str, parts: &[Part], weak: &str) -> Result<String, Finding> {
     let mut spans = Vec::new();
-    for row in rows {
+    for part in parts {
         let (start, end) =
-            row.place(source).ok_or_else(|| refused(row, "its text is not there once"))?;
+            part.place(source).ok_or_else(|| refused(part, "its text is not there once"))?;
         // A place to die at has no extent: it stands outside whatever begins or ends there.
-        let (start, end) = match row.effect() {
+        let (start, end) = match part.effect {
             Effect::Replace(_) => (start, end),
             Effect::CrashBefore => (start, start),
             Effect::CrashAfter => (end, end),
         };
-        spans.push(Span { start, end, row });
+        spans.push(Span { start, end, part: *part });
     }
-    spans.sort_by_key(|s| (s.start, s.start != s.end, Reverse(s.end), s.row.name.clone()));
+    spans.sort_by_key(|s| (s.start, s.start != s.end, Reverse(s.end), s.part.row.name.clone()));
     render(source, (0, source.len()), &spans, weak)
 }
 
@@ -45,13 +45,13 @@ fn render(
     let mut rest = spans;
     while let Some((span, after)) = rest.split_first() {
         if span.end > to {
-            return Err(refused(span.row, "its text overlaps that of another row in part"));
+            return Err(refused(&span.part, "its text overlaps that of another row in part"));
         }
         let inside = after.iter().take_while(|other| other.start < span.end).count();
         let (inner, outer) = after.split_at_checked(inside).unwrap_or((after, &[]));
         let kept = render(source, (span.start, span.end), inner, weak)?;
         text.push_str(source.get(at..span.start).unwrap_or_default());
-        text.push_str(&weakened(span.row, &kept, weak));
+        text.push_str(&weakened(&span.part, &kept, weak));
         at = span.end;
         rest = outer;
     }
@@ -60,22 +60,22 @@ fn render(
 }
 
 /// One row's text: as statements if it ends like one, else as an expression that may stand anywhere.
-fn weakened(row: &Mutant, kept: &str, weak: &str) -> String {
-    let name = &row.name;
-    match row.effect() {
+fn weakened(part: &Part, kept: &str, weak: &str) -> String {
+    let name = &part.row.name;
+    match part.effect {
         Effect::CrashBefore => format!("{weak}::crash(\"{name}\"); "),
         Effect::CrashAfter => format!(" {weak}::crash(\"{name}\");"),
         Effect::Replace(other) => {
             let branches = format!("if {weak}::on(\"{name}\") {{ {other} }} else {{ {kept} }}");
-            let statements = row.find.trim_end().ends_with([';', '}']);
+            let statements = part.find.ends_with([';', '}']);
             if statements { branches } else { format!("({branches})") }
         }
     }
 }
 
-fn refused(row: &Mutant, what: &str) -> Finding {
+fn refused(part: &Part, what: &str) -> Finding {
     Finding {
-        place: format!("{ROWS}/{}: {}", row.table, row.name),
+        place: format!("{ROWS}/{}: {}", part.row.table, part.row.name),
         what: what.to_owned(),
         remedy: "choose a text that lies wholly inside or outside the other's",
     }
@@ -99,7 +99,8 @@ mod tests {
             })
             .collect();
         let rows = super::super::rows::parse("t.toml", &table)?;
-        compose(source, &rows.iter().collect::<Vec<_>>(), "w")
+        let parts: Vec<Part> = rows.iter().flat_map(|row| row.parts()).collect();
+        compose(source, &parts, "w")
     }
 
     #[test]

@@ -10,14 +10,15 @@
 mod compose;
 mod rows;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
+use rows::Part;
 pub(crate) use rows::{Mutant, TestRef};
 
-use crate::task::{self, Stop, Workspace};
+use crate::task::{Stop, Workspace};
 
 /// What the version of every package of the copy ends with; the kernel's attestation shows it.
 const MARK: &str = "+weakened";
@@ -101,12 +102,14 @@ fn text<'a>(files: &'a BTreeMap<String, Vec<u8>>, name: &str) -> Option<&'a str>
 /// Builds the rows in, and the module that knows which are on.
 fn weaken_sources(files: &mut BTreeMap<String, Vec<u8>>, mutants: &[Mutant]) -> Result<(), Stop> {
     let core = "crates/dvm-core/src/";
-    let named: BTreeSet<&str> = mutants.iter().map(|mutant| mutant.file.as_str()).collect();
-    for name in named {
-        let rows: Vec<&Mutant> = mutants.iter().filter(|mutant| mutant.file == name).collect();
+    let mut parts: BTreeMap<&str, Vec<Part>> = BTreeMap::new();
+    for part in mutants.iter().flat_map(Mutant::parts) {
+        parts.entry(part.file).or_default().push(part);
+    }
+    for (name, parts) in parts {
         let weak = if name.starts_with(core) { "crate::weak" } else { "dvm_core::weak" };
         let source = text(files, name).unwrap_or_default();
-        let composed = compose::compose(source, &rows, weak);
+        let composed = compose::compose(source, &parts, weak);
         let composed = composed.map_err(|finding| Stop::Findings(vec![finding]))?;
         files.insert(name.to_owned(), composed.into_bytes());
     }

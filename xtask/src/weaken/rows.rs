@@ -4,6 +4,7 @@
 //! every file and test that a row names looks like one.
 //! Not here: whether a named test exists and notices (`crate::controls`).
 
+use std::fmt;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -25,15 +26,18 @@ pub(crate) struct Mutant {
     /// The claim that is broken, for people.
     pub(crate) breaks: String,
     /// The file, from the repository's top.
-    pub(crate) file: String,
+    file: String,
     /// The text that is weakened.
-    pub(crate) find: String,
+    find: String,
     /// What runs instead. Nothing, for statements that are skipped.
     #[serde(default)]
     replace: Option<String>,
     /// For a crash point: on which side of the text the process dies.
     #[serde(default)]
     crash: Option<Side>,
+    /// Further places that are weakened under the same name, where one defence stands behind another.
+    #[serde(default)]
+    also: Vec<Also>,
     /// Whether the simulator must find it.
     #[serde(default)]
     pub(crate) sim: bool,
@@ -49,6 +53,63 @@ pub(crate) struct Mutant {
     /// The file of rows that it is from.
     #[serde(skip)]
     pub(crate) table: String,
+}
+
+/// A further place of a mutant.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Also {
+    file: String,
+    find: String,
+    replace: String,
+}
+
+/// One place that a row weakens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part<'a> {
+    /// The row.
+    pub(crate) row: &'a Mutant,
+    /// The file, from the repository's top.
+    pub(crate) file: &'a str,
+    /// The text, without space around it.
+    pub(crate) find: &'a str,
+    /// What becomes of it.
+    pub(crate) effect: Effect<'a>,
+}
+
+impl Part<'_> {
+    /// Where the text is, if it is there once.
+    pub(crate) fn place(&self, source: &str) -> Option<(usize, usize)> {
+        let mut found = source.match_indices(self.find);
+        match (found.next(), found.next()) {
+            (Some((start, _)), None) if !self.find.is_empty() => {
+                Some((start, start + self.find.len()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The keyword, if the text is an item or a `let` that would be lost in a branch.
+    fn declares(&self) -> Option<&str> {
+        const DECLARE: [&str; 13] = [
+            "let",
+            "fn",
+            "pub",
+            "pub(crate)",
+            "const",
+            "static",
+            "use",
+            "struct",
+            "enum",
+            "impl",
+            "mod",
+            "trait",
+            "type",
+        ];
+        let first = self.find.split_whitespace().next().unwrap_or_default();
+        let branches = matches!(self.effect, Effect::Replace(_));
+        (branches && DECLARE.contains(&first)).then_some(first)
+    }
 }
 
 /// A side of a text.
@@ -81,6 +142,12 @@ pub(crate) struct TestRef {
     pub(crate) name: String,
 }
 
+impl fmt::Display for TestRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.package, self.target, self.name)
+    }
+}
+
 impl TestRef {
     /// Takes `package/target/name` apart.
     pub(crate) fn parse(text: &str) -> Option<Self> {
@@ -93,28 +160,26 @@ impl TestRef {
 }
 
 impl Mutant {
-    /// What it does to the text.
-    pub(crate) fn effect(&self) -> Effect<'_> {
-        match self.crash {
+    /// Every place that it weakens.
+    pub(crate) fn parts(&self) -> Vec<Part<'_>> {
+        let effect = match self.crash {
             Some(Side::Before) => Effect::CrashBefore,
             Some(Side::After) => Effect::CrashAfter,
             None => Effect::Replace(self.replace.as_deref().unwrap_or_default().trim()),
-        }
+        };
+        let first = Part { row: self, file: &self.file, find: self.find.trim(), effect };
+        let also = self.also.iter().map(|also| Part {
+            row: self,
+            file: &also.file,
+            find: also.find.trim(),
+            effect: Effect::Replace(also.replace.trim()),
+        });
+        std::iter::once(first).chain(also).collect()
     }
 
     /// The tests that must notice it.
     pub(crate) fn tests(&self) -> impl Iterator<Item = TestRef> {
         self.tests.iter().filter_map(|text| TestRef::parse(text))
-    }
-
-    /// Where the text is, if it is there once.
-    pub(crate) fn place(&self, source: &str) -> Option<(usize, usize)> {
-        let text = self.find.trim();
-        let mut found = source.match_indices(text);
-        match (found.next(), found.next()) {
-            (Some((start, _)), None) if !text.is_empty() => Some((start, start + text.len())),
-            _ => None,
-        }
     }
 
     /// What is wrong with the row itself.
@@ -130,7 +195,7 @@ impl Mutant {
         if self.replace.is_some() == self.crash.is_some() {
             faults.push("it has not exactly one of `replace` and `crash`".to_owned());
         }
-        if let Some(word) = self.declares().filter(|_| self.crash.is_none()) {
+        for word in self.parts().iter().filter_map(Part::declares) {
             faults.push(format!("it replaces a declaration (`{word}`), which would be lost"));
         }
         let bad = self.tests.iter().filter(|text| TestRef::parse(text).is_none());
@@ -139,27 +204,6 @@ impl Mutant {
             faults.push("nothing has to notice it".to_owned());
         }
         faults
-    }
-
-    /// The keyword, if the text is an item or a `let`: those cannot stand in a branch.
-    fn declares(&self) -> Option<&str> {
-        const DECLARE: [&str; 13] = [
-            "let",
-            "fn",
-            "pub",
-            "pub(crate)",
-            "const",
-            "static",
-            "use",
-            "struct",
-            "enum",
-            "impl",
-            "mod",
-            "trait",
-            "type",
-        ];
-        let first = self.find.split_whitespace().next().unwrap_or_default();
-        DECLARE.contains(&first).then_some(first)
     }
 }
 
@@ -224,13 +268,15 @@ fn check(rows: &[Mutant], source: impl Fn(&str) -> Option<String>) -> Vec<Findin
         if rows.iter().take(index).any(|other| other.name == row.name) {
             faults.push("another row has its name".to_owned());
         }
-        match source(&row.file) {
-            None => faults.push(format!("`{}` is not there", row.file)),
-            Some(source) if row.place(&source).is_none() => {
-                let times = source.matches(row.find.trim()).count();
-                faults.push(format!("its text is in `{}` {times} times, not once", row.file));
+        for part in row.parts() {
+            match source(part.file) {
+                None => faults.push(format!("`{}` is not there", part.file)),
+                Some(source) if part.place(&source).is_none() => {
+                    let times = source.matches(part.find).count();
+                    faults.push(format!("its text is in `{}` {times} times, not once", part.file));
+                }
+                Some(_) => {}
             }
-            Some(_) => {}
         }
         findings.extend(faults.into_iter().map(|what| Finding {
             place: format!("{ROWS}/{}: {}", row.table, row.name),
