@@ -25,6 +25,11 @@ const SHIPPED: [(&str, &str); 3] = [
 /// Policy files of one set, and bytes of them together: what people can review, and one block.
 const FILES_MAX: usize = 128;
 const BYTES_MAX: usize = 512 << 10;
+/// Bytes of one file. The parser recurses along chains of operators too, and this many bytes hold none
+/// that exhausts the stack of a worker thread.
+const FILE_BYTES_MAX: usize = 16 << 10;
+/// Brackets within brackets: people read four; the parser's stack is gone at some 140.
+const NESTING_MAX: usize = 32;
 
 /// One policy file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +65,14 @@ pub enum LoadRefused {
         files: usize,
         /// Bytes of all texts.
         bytes: usize,
+    },
+    /// A file is longer or nests deeper than the parser can be trusted with.
+    #[error(
+        "policy file `{file}`: more than {FILE_BYTES_MAX} bytes, or {NESTING_MAX} brackets deep"
+    )]
+    Unbounded {
+        /// The file.
+        file: String,
     },
     /// A file is not Cedar.
     #[error("policy file `{file}`: {problem}")]
@@ -157,6 +170,9 @@ impl PolicySet {
 
 fn read_file(name: &str, text: &str) -> Result<Vec<Policy>, LoadRefused> {
     let unnamed = || LoadRefused::Unnamed { file: name.to_owned() };
+    if text.len() > FILE_BYTES_MAX || nesting(text) > NESTING_MAX {
+        return Err(LoadRefused::Unbounded { file: name.to_owned() });
+    }
     let parsed = CedarSet::from_str(text)
         .map_err(|e| LoadRefused::Syntax { file: name.to_owned(), problem: e.to_string() })?;
     if parsed.templates().next().is_some() {
@@ -167,4 +183,31 @@ fn read_file(name: &str, text: &str) -> Result<Vec<Policy>, LoadRefused> {
         Ok(policy.new_id(PolicyId::new(format!("{name}/{id}"))))
     };
     parsed.policies().map(rename).collect()
+}
+
+/// The deepest nesting of brackets, outside strings and comments as Cedar's lexer has them.
+fn nesting(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut bytes = text.bytes().peekable();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => {
+                while let Some(inside) = bytes.next() {
+                    match inside {
+                        b'"' => break,
+                        b'\\' => drop(bytes.next()),
+                        _ => {}
+                    }
+                }
+            }
+            b'/' if bytes.peek() == Some(&b'/') => {
+                while bytes.next_if(|inside| !matches!(inside, b'\n' | b'\r')).is_some() {}
+            }
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
 }

@@ -472,3 +472,30 @@ fn the_root_names_every_byte_of_the_files_and_a_bundle_loads_back() {
     let other = PolicyBundle { cedar_schema: String::new(), ..bundle };
     assert_eq!(PolicySet::from_bundle(&other).err(), Some(LoadRefused::OtherSchema));
 }
+
+/// Found by fuzzing: the parser recurses, and some 140 brackets within its own bounds ended the process.
+#[test]
+fn a_policy_that_nests_too_deep_or_is_too_long_for_the_parser_is_refused_before_it_is_parsed() {
+    let load = |condition: &str| {
+        let text =
+            format!("@id(\"a\")\npermit(principal, action, resource) when {{ {condition} }};");
+        PolicySet::load(std::collections::BTreeMap::from([("f".to_owned(), text)]))
+    };
+    let nested = |n: usize| format!("{}true{}", "(".repeat(n), ")".repeat(n));
+    // The braces of `when` are one bracket more.
+    assert!(load(&nested(31)).is_ok());
+    assert!(matches!(load(&nested(32)), Err(LoadRefused::Unbounded { .. })));
+    let deep = load(&nested(100_000));
+    assert!(matches!(deep, Err(LoadRefused::Unbounded { .. })));
+    // Closing brackets in strings and comments do not hide the opening ones.
+    for hidden in ["\"))\" == \"))\" && ", "// ))\n", "\"\\\"))\" == \"a\" && "] {
+        let inner = format!("({hidden}").repeat(32);
+        let text = format!("{inner}true{}", ")".repeat(32));
+        assert!(matches!(load(&text), Err(LoadRefused::Unbounded { .. })), "{hidden}");
+        let few = format!("{}true{}", format!("({hidden}").repeat(31), ")".repeat(31));
+        assert!(load(&few).is_ok(), "{hidden}");
+    }
+    let long = |n: usize| format!("true{}", " && true".repeat(n));
+    assert!(load(&long(1_900)).is_ok());
+    assert!(matches!(load(&long(2_100)), Err(LoadRefused::Unbounded { .. })));
+}
