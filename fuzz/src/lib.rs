@@ -41,11 +41,12 @@ impl Seen {
         Self(hasher.finish())
     }
 
-    /// From an error's text without its numbers, which would make every input look new.
+    /// From an error's text without its numbers and quotations, which would make every input look new.
     pub fn refused(error: &dyn std::fmt::Display) -> Self {
         let text: String = error.to_string();
         assert!(!text.is_empty(), "refused without a reason");
-        let words: String = text.chars().filter(|c| !c.is_ascii_digit()).take(96).collect();
+        let words = text.chars().take_while(|c| *c != '`').filter(|c| !c.is_ascii_digit());
+        let words: String = words.take(96).collect();
         Self::of(("refused", words))
     }
 

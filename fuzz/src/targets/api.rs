@@ -134,7 +134,7 @@ pub(super) fn submission(data: &[u8]) -> Seen {
             assert_eq!(serde_json::from_slice::<SubmitRequest>(&again).unwrap(), request);
             Seen::of((std::mem::discriminant(&request.act), request.wait_for.is_some()))
         }
-        Err(error) => Seen::of(error.to_string().split(" at line").next().map(str::to_owned)),
+        Err(error) => Seen::refused(&error),
     }
 }
 

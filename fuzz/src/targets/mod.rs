@@ -95,7 +95,7 @@ pub const TARGETS: &[Target] = &[
     other("token_record", 1 << 10, 300, node::token_record),
     other("token_text", 256, 300, node::token_text),
     other("names", 256, 300, node::names),
-    other("policy_files", 8 << 10, 40, node::policy_files),
+    other("policy_files", 20 << 10, 40, node::policy_files),
     other("api", 8 << 10, 200, api::request),
     other("api_submission", 8 << 10, 300, api::submission),
     other("act_display", 8 << 10, 300, act::display_text),

@@ -161,8 +161,14 @@ pub(super) fn policy_files(data: &[u8]) -> Seen {
         .enumerate()
         .map(|(at, text)| (format!("f{at}"), text.to_owned()))
         .collect();
-    // Parser and validator are somebody else's; their memory is held to a larger bound.
-    match memory::within(256 << 20, || PolicySet::load(files)) {
+    // Parser and validator are somebody else's: their memory is held to a larger bound, and they recurse,
+    // so they run on half the stack of a worker thread.
+    let load = || PolicySet::load(files);
+    let loaded = memory::within(256 << 20, || {
+        let small = std::thread::Builder::new().stack_size(1 << 20);
+        std::thread::scope(|scope| small.spawn_scoped(scope, load).unwrap().join().unwrap())
+    });
+    match loaded {
         Ok(set) => {
             let again = PolicySet::from_bundle(set.bundle()).unwrap();
             assert_eq!(again.policy_root(), set.policy_root());
@@ -193,6 +199,9 @@ pub(super) fn genuine() -> Vec<(&'static str, Vec<u8>)> {
     let shipped = PolicySet::shipped().unwrap();
     let files: Vec<&str> = shipped.bundle().files.iter().map(|file| file.text.as_str()).collect();
     all.extend(files.iter().map(|file| ("policy_files", text(file))));
+    let nested = format!("{}true{}", "(".repeat(31), ")".repeat(31));
+    let when = "@id(\"a\")\npermit(principal, action, resource) when";
+    all.push(("policy_files", text(&format!("{when} {{ {nested} }};"))));
     all.push(("policy_files", text(&files.join("\0"))));
     all
 }

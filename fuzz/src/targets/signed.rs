@@ -145,6 +145,13 @@ pub(super) fn checkpoint_note(data: &[u8]) -> Seen {
     let Some(certificate) = memory::bounded(data.len(), || parse_note(state, text)) else {
         return Seen::of(("no note", text.split('\n').count().min(16)));
     };
+    if certificate.cosignatures.is_empty() {
+        // Strangers' lines only: read, as C2SP asks, and worth nothing.
+        assert!(
+            check_certificate(std::slice::from_ref(state), &state.head(), &certificate).is_err()
+        );
+        return Seen::of("strangers");
+    }
     let again = note_of(state.manifest(), &certificate);
     assert_eq!(parse_note(state, &again).as_ref(), Some(&certificate), "read and written differ");
     assert!(again.len() <= text.len(), "a note grew by being read");
