@@ -17,6 +17,7 @@ use crate::link::Link;
 use crate::reason::ReasonCode;
 use crate::receipt::{PermitEvent, PermitReceipt, PublicationReceipt, PublishedResult};
 use crate::run::{Boot, Open, Proposal};
+use crate::sighting::{FencingRecord, Sighting};
 use crate::sign::{PublicKey, Signed};
 use crate::trace::CallResult;
 
@@ -81,6 +82,8 @@ pub struct Attestation {
     pub layers: Layers,
     /// The authority it works under, once pinned.
     pub head: Option<HeadRef>,
+    /// Why it will never sign or open anything again, if that is so.
+    pub stopped: Option<ReasonCode>,
 }
 
 impl Artifact for Attestation {
@@ -189,6 +192,23 @@ pub enum KernelCall {
     },
     /// Every run that survived a restart, with what is needed to go on.
     Status,
+    /// A peer's kernel shows itself: what was seen of it before?
+    Sight {
+        /// Whose kernel.
+        node: NodeId,
+        /// Its word on itself.
+        attestation: Box<Signed<Attestation>>,
+    },
+    /// What a peer's kernel saw of this one before.
+    Show {
+        /// The sighting.
+        sighting: Box<Signed<Sighting>>,
+    },
+    /// Evidence that a node's kernel, perhaps this one, runs twice; without any, asks for what is known.
+    Fence {
+        /// The evidence.
+        record: Option<Box<FencingRecord>>,
+    },
     /// Tries something forbidden.
     Probe(ProbeKind),
 }
@@ -263,12 +283,23 @@ pub enum KernelReply {
     Denied(Vec<Signed<PublicationReceipt>>),
     /// To `Status`.
     Status(Vec<HeldRun>),
+    /// To `Sight`.
+    Sighted {
+        /// For the peer's kernel.
+        sighting: Box<Signed<Sighting>>,
+        /// Why this kernel does no work with that boot, if it does not.
+        refused: Option<ReasonCode>,
+    },
+    /// To `Show`: nothing in it is news to this kernel.
+    Shown,
+    /// To `Fence`: every record that this kernel keeps.
+    Fences(Vec<FencingRecord>),
     /// To `Probe`, if the kernel is still there: what the attempt gave.
     Probed {
         /// True if it was refused without killing the process.
         refused: bool,
     },
-    /// Refused; nothing changed (or, for a refusal at the gate, a receipt says what did).
+    /// Refused; nothing changed but what evidence did: a receipt of the gate, a ban or a fencing record.
     Refused {
         /// Why.
         code: ReasonCode,

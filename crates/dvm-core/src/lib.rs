@@ -2,7 +2,7 @@
 //!
 //! Every artifact that crosses a process or a machine is defined here, once, with its canonical
 //! bytes: ids and links, the codec, intents, admissions, opens, run headers, frames, kernel calls,
-//! receipts, traces, governance data and reason codes. Source: the design's artifact pipeline.
+//! receipts, traces, sightings, governance data and reason codes. Source: the design's artifact pipeline.
 //!
 //! Always true:
 //! - no type here carries a secret; a secret has no public name outside the kernel;
@@ -27,6 +27,7 @@ pub mod merkle;
 pub mod reason;
 pub mod receipt;
 pub mod run;
+pub mod sighting;
 pub mod sign;
 pub mod trace;
 

@@ -8,6 +8,7 @@ use crate::digest::{Domain, Tagged};
 use crate::governance::HeadRef;
 use crate::ids::NodeId;
 use crate::link::Link;
+use crate::sighting::Seen;
 use crate::sign::Signed;
 
 /// Which run of a kernel process: raised durably at every start, with a random id beside it.
@@ -44,6 +45,9 @@ pub struct Open {
     pub nonce: B32,
     /// The kernel's clock.
     pub time_ms: u64,
+    /// How far this kernel saw the others' kernels come, sorted: each of them must find nothing here that it does not
+    /// know of itself.
+    pub seen: Vec<Seen>,
 }
 
 impl Artifact for Open {

@@ -12,6 +12,7 @@ use dvm_core::governance::*;
 use dvm_core::intent::*;
 use dvm_core::receipt::*;
 use dvm_core::run::*;
+use dvm_core::sighting::*;
 use dvm_core::trace::*;
 use dvm_core::*;
 use ed25519_dalek::SigningKey;
@@ -37,6 +38,10 @@ fn b32(byte: u8) -> B32 {
 
 fn head() -> HeadRef {
     HeadRef { size: 3, root: b32(3) }
+}
+
+fn seen() -> Seen {
+    Seen { kernel: key().public_key(), boot: boot(), vault_seq: 7 }
 }
 
 fn boot() -> Boot {
@@ -127,6 +132,7 @@ fn runs() -> String {
         opening: 1,
         nonce: b32(6),
         time_ms: 1,
+        seen: vec![seen()],
     };
     let header = |kind, hard_deadline_ms| RunHeader {
         cluster: link(),
@@ -290,6 +296,51 @@ fn kernel_calls() -> String {
         + &line(&reply)
 }
 
+fn sightings() -> String {
+    let header = |vault_seq| FrameHeader {
+        execution_id: b32(4),
+        boot: boot(),
+        vault_seq,
+        level: 1,
+        from: id("n1"),
+        prev_view: b32(9),
+        out_root: b32(8),
+    };
+    let frame = |vault_seq| Statement::Frame(Box::new(Signed::new(header(vault_seq), &key())));
+    let layers = Layers {
+        dies_with_parent: true,
+        no_core_dumps: true,
+        non_dumpable: true,
+        memory_locked: true,
+        network_namespace: true,
+        no_new_privs: true,
+        landlock_abi: 4,
+        seccomp: true,
+    };
+    let attestation = Attestation {
+        kernel_key: key().public_key(),
+        sealing_key: b32(10),
+        boot: boot(),
+        vault_seq: 7,
+        binary: b32(11),
+        version: "0".to_owned(),
+        layers,
+        head: Some(head()),
+        stopped: Some(ReasonCode::SplitBrainFenced),
+    };
+    let attestation = Box::new(Signed::new(attestation, &key()));
+    let (cluster, kernel) = (link(), key().public_key());
+    let sighting = Sighting { cluster, by: id("n2"), kernel, to: boot(), seen: Some(frame(7)) };
+    let record = FencingRecord {
+        cluster,
+        node: id("n1"),
+        kernel,
+        first: Statement::Attestation(attestation.clone()),
+        second: frame(8),
+    };
+    line(&attestation.body) + &line(&sighting) + &line(&record)
+}
+
 #[test]
 fn every_artifact_has_the_pinned_bytes() {
     let now = [
@@ -301,6 +352,7 @@ fn every_artifact_has_the_pinned_bytes() {
         traces(),
         governance(),
         kernel_calls(),
+        sightings(),
     ]
     .concat();
     if std::env::var_os("DVM_BLESS").is_some() {

@@ -15,11 +15,11 @@ use dvm_core::authority::NodePassport;
 use dvm_core::call::StepCall;
 use dvm_core::codec::{Artifact, link_of};
 use dvm_core::digest::{Domain, Tagged};
-use dvm_core::frame::{self, Authentic, Envelope, Leaf};
+use dvm_core::frame::{self, Authentic, Envelope, FrameHeader, Leaf};
 use dvm_core::limits;
 use dvm_core::receipt::{CallContext, PermitEvent, args_digest};
 use dvm_core::run::Boot;
-use dvm_core::{B32, Bytes, Link, NodeId, ReasonCode};
+use dvm_core::{B32, Bytes, Link, NodeId, ReasonCode, Signed};
 use dvm_score::{PhaseKind, Plan, Step};
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +103,8 @@ pub(crate) struct Heard {
     pub(crate) view: B32,
     /// Payloads by (step, sender).
     pub(crate) payloads: BTreeMap<(u16, NodeId), Bytes>,
+    /// What their kernels signed.
+    pub(crate) headers: Vec<Signed<FrameHeader>>,
     received: Vec<Received>,
     highest: Vec<(NodeId, u64)>,
 }
@@ -170,6 +172,7 @@ impl Course {
         let mut heard = Heard {
             view: self.views.first().copied().unwrap_or_default(),
             payloads: BTreeMap::new(),
+            headers: Vec::new(),
             received: Vec::new(),
             // Frames of a level that was heard before are judged again only to compare contexts.
             highest: if level.saturating_add(1) < self.next_level() {
@@ -348,6 +351,7 @@ impl Heard {
         }
         let (broadcast, private) = plan.expected(level);
         let envelope = frame.envelope();
+        self.headers.push(envelope.header.clone());
         check_leaf(&envelope.broadcast.leaf, &broadcast)?;
         check_leaf(&envelope.private.leaf, &private)?;
         for carried in [&envelope.broadcast, &envelope.private] {

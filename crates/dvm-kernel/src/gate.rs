@@ -92,6 +92,8 @@ impl Kernel {
             }
             Asked::Next(events) => events,
         };
+        let others = publication.header.participants.iter().filter(|p| **p != pinned.node);
+        self.refuse_unseen(others)?;
         let purpose = Purpose::Release {
             execution_id: held.facts.execution_id,
             result_ref: held.facts.result_ref(),

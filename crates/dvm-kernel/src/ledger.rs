@@ -1,13 +1,11 @@
-//! What the kernel counts and remembers by itself: openings and failures per key, intents, tombstones, peers' boots.
+//! What the kernel counts and remembers by itself: openings and failures per key, intents, tombstones.
 //!
 //! Always true: a count is durable before the reply that it counts; a compromised runtime can raise counts of its own
 //! kernel and lower none.
 
-use std::collections::BTreeMap;
 
 use dvm_core::codec::{Artifact, link_of};
 use dvm_core::intent::{Act, CanonicalIntent};
-use dvm_core::run::Boot;
 use dvm_core::{KeyId, Link, NodeId, ReasonCode};
 use dvm_governance::Authority;
 use serde::{Deserialize, Serialize};
@@ -148,67 +146,6 @@ pub(crate) fn refuse_tombstoned(vault: &mut Vault, intent: &CanonicalIntent) -> 
     let id = tombstone_id(&link_of(intent), intent.act.key_id());
     let denied = store::read(vault, Kind::Tombstone, &id)?.is_some();
     ensure(!denied, ReasonCode::DeniedByApprover, "a person denied this intent")
-}
-
-/// The highest statement seen of one peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PeerMark {
-    pub(crate) boot: Boot,
-    pub(crate) vault_seq: u64,
-}
-
-impl Artifact for PeerMark {
-    const SCHEMA: &'static str = "dvm/kernel-peer-mark/1";
-}
-
-/// The highest statements seen, by peer.
-pub(crate) struct PeerMarks(BTreeMap<NodeId, PeerMark>);
-
-impl PeerMarks {
-    pub(crate) fn load(vault: &mut Vault) -> Result<Self, Stop> {
-        let mut marks = BTreeMap::new();
-        for (id, mark) in store::load_all::<PeerMark>(vault, Kind::Peer)? {
-            let node = std::str::from_utf8(&id).ok().and_then(|text| text.parse().ok());
-            marks.insert(node.ok_or_else(|| Stop::internal("a peer's mark has no name"))?, mark);
-        }
-        Ok(Self(marks))
-    }
-
-    pub(crate) fn boot(&self, node: &NodeId) -> Option<Boot> {
-        self.0.get(node).map(|mark| mark.boot)
-    }
-
-    /// The mark after an opening of a peer; refused for an older boot, or a second one of the same generation.
-    pub(crate) fn raised(&self, node: &NodeId, seen: PeerMark) -> Result<PeerMark, Stop> {
-        let Some(mark) = self.0.get(node) else { return Ok(seen) };
-        let fenced = |rule| Stop::refused(ReasonCode::SplitBrainFenced, rule);
-        if seen.boot.generation < mark.boot.generation {
-            return Err(fenced("an older boot than one seen before"));
-        }
-        if seen.boot.generation > mark.boot.generation {
-            // A restored disk would start again below what it had said.
-            let rose = seen.vault_seq > mark.vault_seq;
-            return if rose {
-                Ok(seen)
-            } else {
-                Err(fenced("a newer boot with an older vault_seq"))
-            };
-        }
-        if seen.boot.id != mark.boot.id {
-            return Err(fenced("two boots of one generation"));
-        }
-        Ok(PeerMark { boot: mark.boot, vault_seq: seen.vault_seq.max(mark.vault_seq) })
-    }
-
-    pub(crate) fn set(&mut self, node: NodeId, mark: PeerMark) {
-        self.0.insert(node, mark);
-    }
-}
-
-/// Makes a peer's mark durable.
-pub(crate) fn save_mark(draft: &mut Draft, node: &NodeId, mark: &PeerMark) {
-    draft.put(Kind::Peer, node.as_str().as_bytes(), mark);
 }
 
 /// The roster that an intent's key has: of the act itself for a key about to be made.

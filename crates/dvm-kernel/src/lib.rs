@@ -6,7 +6,8 @@
 //! Always true:
 //! - the kernel believes nothing that it can derive or verify: it parses the act, recompiles the plan, checks every
 //!   signature, view, floor and head itself;
-//! - a call that is refused changed nothing, in memory and on disk; a refusal at the gate says so in a signed receipt;
+//! - a call that is refused changed nothing, in memory and on disk, but what evidence did: a receipt at the gate, a ban,
+//!   a fencing record;
 //! - what a reply says is durable before the reply exists;
 //! - no result share leaves before every participant's kernel has granted.
 //!
@@ -37,23 +38,24 @@ mod performance;
 pub mod phase;
 mod publish;
 mod run;
+mod sighting;
 mod start;
 mod step;
 mod stop;
 mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dvm_core::call::{Attestation, KernelCall, KernelReply, Layers};
 use dvm_core::run::Boot;
-use dvm_core::{B32, Link, ReasonCode, Signed, digest};
+use dvm_core::{B32, Link, NodeId, ReasonCode, Signed, digest};
 use rand_core::CryptoRngCore;
 
 use crate::authority::Pinned;
 use crate::clock::Clock;
 use crate::identity::Identity;
-use crate::ledger::PeerMarks;
 use crate::run::Run;
+use crate::sighting::Others;
 use crate::stop::Stop;
 use crate::store::Draft;
 use crate::vault::Vault;
@@ -94,7 +96,9 @@ impl From<Stop> for StartError {
         match stop {
             Stop::Fault(error) => Self::Vault(error),
             Stop::Refused { rule, .. } => Self::Inconsistent { rule: rule.to_owned() },
-            Stop::AtTheGate { .. } => Self::Inconsistent { rule: "the gate".to_owned() },
+            Stop::AtTheGate { .. } | Stop::Contradiction(_) => {
+                Self::Inconsistent { rule: "no such refusal at a start".to_owned() }
+            }
         }
     }
 }
@@ -115,7 +119,11 @@ pub struct Kernel {
     around: Surroundings,
     about: About,
     pinned: Option<Pinned>,
-    marks: PeerMarks,
+    others: Others,
+    /// Whose kernels have said, to this boot, what they saw of this one.
+    shown: BTreeSet<NodeId>,
+    /// Whether this kernel must never speak for its node again.
+    ended: bool,
     /// One run per intent.
     runs: BTreeMap<Link, Run>,
 }
@@ -135,15 +143,27 @@ impl Kernel {
         let clock = Clock::resume(vault.clock_high_ms());
         let identity = Identity::load_or_create(&mut vault, &mut *around.rng)?;
         let pinned = Pinned::load(&mut vault)?;
-        let marks = PeerMarks::load(&mut vault)?;
+        let others = Others::load(&mut vault)?;
+        let ended = sighting::has_ended(&mut vault)?;
         let runs = Run::survivors(&mut vault)?;
         let boot = Boot { generation: vault.boot_gen(), id: digest::sha256(&vault.boot_id()) };
-        Ok(Self { vault, identity, boot, clock, around, about, pinned, marks, runs })
+        sighting::record_boot(&mut vault, boot, clock.high_ms())?;
+        let shown = BTreeSet::new();
+        Ok(Self { vault, identity, boot, clock, around, about, pinned, others, shown, ended, runs })
     }
 
     /// One call, one reply.
     pub fn handle(&mut self, call: KernelCall) -> KernelReply {
-        self.dispatch(call).unwrap_or_else(Stop::into_reply)
+        let stop = match self.dispatch(call) {
+            Ok(reply) => return reply,
+            Err(stop) => stop,
+        };
+        if let Stop::Contradiction(record) = &stop
+            && let Err(fault) = self.keep_fence((**record).clone())
+        {
+            return fault.into_reply();
+        }
+        stop.into_reply()
     }
 
     /// Durable commits of this start.
@@ -152,6 +172,7 @@ impl Kernel {
     }
 
     fn dispatch(&mut self, call: KernelCall) -> Answer {
+        self.refuse_if_ended(&call)?;
         let now_ms = self.now_ms();
         match call {
             KernelCall::Attest => Ok(self.attest()),
@@ -181,6 +202,9 @@ impl Kernel {
             KernelCall::Abort { execution_id, code } => self.abort(execution_id, code, now_ms),
             KernelCall::Deny { denial } => self.deny(*denial, now_ms),
             KernelCall::Status => Ok(self.status()),
+            KernelCall::Sight { node, attestation } => self.sight(&node, *attestation),
+            KernelCall::Show { sighting } => self.show(*sighting),
+            KernelCall::Fence { record } => self.fence(record.map(|r| *r)),
             KernelCall::Probe(kind) => serve::probe(kind),
         }
     }
@@ -201,6 +225,7 @@ impl Kernel {
             version: VERSION.to_owned(),
             layers: self.about.layers.clone(),
             head: self.pinned.as_ref().map(|p| p.state.head()),
+            stopped: self.ended.then_some(ReasonCode::SplitBrainFenced),
         };
         KernelReply::Attested(Box::new(Signed::new(attestation, self.identity.signer())))
     }

@@ -103,6 +103,7 @@ impl Kernel {
         phase.may(Verb::Open, Phase::Admitted)?;
 
         let (cluster, node, head) = (pinned.cluster(), pinned.node.clone(), state.head());
+        let seen = self.others.seen(pinned);
         mark.openings = mark.openings.saturating_add(1);
         usage.opened(now_ms);
         let mut draft = self.draft();
@@ -117,6 +118,7 @@ impl Kernel {
             opening: mark.openings,
             nonce: self.draw(),
             time_ms: now_ms,
+            seen,
         };
         let open = Signed::new(open, self.identity.signer());
         mark.save(&mut draft, &link);

@@ -14,7 +14,7 @@ use dvm_core::call::KernelReply;
 use dvm_core::codec::{self, link_of};
 use dvm_core::intent::Backend;
 use dvm_core::receipt::{PermitEvent, PublicationReceipt, PublishedResult};
-use dvm_core::{B32, Bytes, ReasonCode, Signed, digest};
+use dvm_core::{B32, Bytes, NodeId, ReasonCode, Signed, digest};
 use dvm_governance::fenced;
 use dvm_score::{MicroOp, Plan, Step};
 use zeroize::Zeroizing;
@@ -27,6 +27,7 @@ use crate::ledger::{self, IntentMark};
 use crate::level::{Output, Request, Word};
 use crate::performance::Failure;
 use crate::phase::Verb;
+use crate::sighting::{PeerMark, save_marks};
 use crate::start::{compiled, publication_peers};
 use crate::stop::{Stop, ensure};
 use crate::store::{Draft, Kind};
@@ -43,6 +44,7 @@ struct Ready {
     peers: Peers,
     heard: Heard,
     events: Vec<PermitEvent>,
+    raised: Vec<(NodeId, PeerMark)>,
 }
 
 impl Kernel {
@@ -57,9 +59,9 @@ impl Kernel {
         )?;
         let plan = compiled(&publication.header, &held.intent, held.backend)?;
         let pinned = self.pinned()?;
-        let peers = publication_peers(pinned, &self.marks, &publication.header.participants)?;
+        let peers = publication_peers(pinned, &self.others, &publication.header.participants)?;
         let before = level.saturating_sub(1);
-        let heard = publication.course.hear(&plan, &pinned.node, &peers, (before, frames))?;
+        let mut heard = publication.course.hear(&plan, &pinned.node, &peers, (before, frames))?;
         let events = match publication.course.ask(&plan, level, &calls, &heard)? {
             Asked::Again => return repeated(&publication.replies, level),
             Asked::Elsewhere => {
@@ -70,13 +72,21 @@ impl Kernel {
             }
             Asked::Next(events) => events,
         };
-        let ready = Ready { record: held.clone(), plan, peers, heard, events };
-        if level == OPEN { self.open_share(ready) } else { self.confirm(ready) }
+        self.refuse_unseen(peers.keys())?;
+        let raised = self.others.raised_by(pinned, std::mem::take(&mut heard.headers))?;
+        let ready = Ready { record: held.clone(), plan, peers, heard, events, raised };
+        let raised = ready.raised.clone();
+        let reply = if level == OPEN { self.open_share(ready) } else { self.confirm(ready) }?;
+        // Frames of a level that failed were not taken, so they raised nothing.
+        if matches!(&reply, KernelReply::Level(level) if level.header.is_some()) {
+            raised.into_iter().for_each(|mark| self.others.set(mark));
+        }
+        Ok(reply)
     }
 
     /// Level 2: with all grants, the share leaves.
     fn open_share(&mut self, ready: Ready) -> Answer {
-        let Ready { mut record, plan, peers, heard, events } = ready;
+        let Ready { mut record, plan, peers, heard, events, raised } = ready;
         check_grants(self.pinned()?, &record, &plan, (&peers, &heard))?;
         let intent = intent_link(&record.intent);
         ledger::refuse_tombstoned(&mut self.vault, &record.intent)?;
@@ -91,6 +101,7 @@ impl Kernel {
             output.say(event, Word { broadcast: Some(said.clone()), ..Word::default() });
         }
         let mut draft = self.draft();
+        save_marks(&mut draft, &raised);
         let mut mark = IntentMark::load(&mut self.vault, &intent)?;
         mark.opened_result = true;
         mark.save(&mut draft, &intent);
@@ -105,7 +116,7 @@ impl Kernel {
 
     /// Level 3: every share is checked, the result verified under the key, and said by every kernel alike.
     fn confirm(&mut self, ready: Ready) -> Answer {
-        let Ready { mut record, plan, peers, heard, events } = ready;
+        let Ready { mut record, plan, peers, heard, events, raised } = ready;
         let own = self.pinned()?.node.clone();
         let put_together = match &record.holding {
             Holding::Signature { ready, .. } => {
@@ -121,6 +132,7 @@ impl Kernel {
             Ok(result) => result,
             Err(failure) => return self.failed_opening((record, draft), &events, failure),
         };
+        save_marks(&mut draft, &raised);
         // A right share after a wrong one from the same signer: the result is out for good.
         let intent = intent_link(&record.intent);
         let mut mark = IntentMark::load(&mut self.vault, &intent)?;

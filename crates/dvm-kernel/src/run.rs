@@ -15,9 +15,9 @@ use dvm_score::Plan;
 use crate::authority::intent_link;
 use crate::course::{Course, Peer, PeerBoot, Peers};
 use crate::held::{Gate, HeldRecord};
-use crate::ledger::PeerMark;
 use crate::performance::{Inbox, Performance};
 use crate::phase::Phase;
+use crate::sighting::PeerMark;
 use crate::stop::Stop;
 use crate::store::{self, Kind};
 use crate::vault::Vault;
@@ -61,7 +61,7 @@ pub(crate) struct Running {
     pub(crate) inbox: Inbox,
     /// Running digest of the secret microtrace.
     pub(crate) microtrace: B32,
-    /// What the openings showed of the peers, not durable yet.
+    /// What openings and frames showed of the peers, not durable yet.
     pub(crate) raised: Vec<(NodeId, PeerMark)>,
 }
 

@@ -9,6 +9,7 @@ use dvm_core::call::KernelReply;
 use dvm_core::codec::link_of;
 use dvm_core::intent::{Act, Backend, CanonicalIntent};
 use dvm_core::run::{Open, Proposal, RunHeader, RunKind};
+use dvm_core::sighting::Statement;
 use dvm_core::{Link, NodeId, ReasonCode, Signed, limits};
 use dvm_governance::{Authority, authority_for, fenced};
 use dvm_score::Plan;
@@ -16,10 +17,11 @@ use dvm_score::Plan;
 use crate::authority::Pinned;
 use crate::course::{Course, Peer, PeerBoot, Peers};
 use crate::held::key_share_id;
-use crate::ledger::{self, PeerMark, PeerMarks, Usage};
+use crate::ledger::{self, Usage};
 use crate::performance::{Inbox, KeygenTerms, Performance};
 use crate::phase::{Phase, Verb};
 use crate::run::{Admitted, Running, Stage};
+use crate::sighting::{Others, PeerMark};
 use crate::stop::{Stop, ensure};
 use crate::store::{self, Kind};
 use crate::{Answer, Kernel};
@@ -73,7 +75,7 @@ fn check_participants(
 /// Checks every opening, and gives the other participants and what to remember of them.
 fn check_opens(
     pinned: &Pinned,
-    marks: &PeerMarks,
+    others: &Others,
     (proposal, own): (&Proposal, &Signed<Open>),
     now_ms: u64,
 ) -> Result<(Peers, Vec<(NodeId, PeerMark)>), Stop> {
@@ -101,6 +103,9 @@ fn check_opens(
             ReasonCode::StaleEpoch,
             "an opening at another head",
         )?;
+        let claims = &open.seen;
+        let bounded = claims.len() <= limits::MEMBERS_MAX && claims.is_sorted_by(|a, b| a < b);
+        ensure(bounded, bad, "an opening whose sightings are not in order")?;
         let skew_ms = open.time_ms.abs_diff(now_ms);
         ensure(
             skew_ms <= limits::CLOCK_SKEW_MS_MAX,
@@ -117,8 +122,8 @@ fn check_opens(
         }
         let fence = fenced(&pinned.state, &open.node, open.boot.generation);
         ensure(!fence, ReasonCode::SplitBrainFenced, "a fenced boot")?;
-        let seen = PeerMark { boot: open.boot, vault_seq: open.vault_seq };
-        raised.push((open.node.clone(), marks.raised(&open.node, seen)?));
+        let statement = Statement::Open(Box::new(signed.clone()));
+        raised.extend(others.raised(pinned, passport, statement)?);
         let peer = Peer { passport: passport.clone(), boot: PeerBoot::Exactly(open.boot) };
         peers.insert(open.node.clone(), peer);
     }
@@ -157,8 +162,9 @@ impl Kernel {
         let backend = backend_of(&run.intent, &authority)?;
         let plan = compiled(header, &run.intent, backend)?;
         let (peers, raised) =
-            check_opens(pinned, &self.marks, (&proposal, &admitted.open), now_ms)?;
+            check_opens(pinned, &self.others, (&proposal, &admitted.open), now_ms)?;
         let ready = authority.record().map(|r| r.ready.clone());
+        self.refuse_if_outrun(&proposal)?;
 
         let seed = self.draw();
         let performance = self.prepare(header, ready.as_ref(), backend)?;
@@ -169,9 +175,10 @@ impl Kernel {
         let permits = running.course.mint(&running.plan, 1);
         let intent = running.header.intent;
         // Durable with level 1, before this kernel says anything in the run; a start alone says nothing to anyone.
-        for (node, mark) in running.raised.clone() {
-            self.marks.set(node, mark);
+        for mark in running.raised.clone() {
+            self.others.set(mark);
         }
+        self.shown.extend(running.recipients());
         if let Some(run) = self.runs.get_mut(&intent) {
             run.stage = Stage::Running(Box::new(running));
         }
@@ -251,13 +258,15 @@ impl Kernel {
 /// The other participants of a publication: any boot that does not contradict the highest seen may speak.
 pub(crate) fn publication_peers(
     pinned: &Pinned,
-    marks: &PeerMarks,
+    known: &Others,
     participants: &[NodeId],
 ) -> Result<Peers, Stop> {
     let others = participants.iter().filter(|p| **p != pinned.node);
     let peer = |node: &NodeId| {
-        let boot = PeerBoot::NotBeside(marks.boot(node));
-        Ok((node.clone(), Peer { passport: pinned.passport(node)?.clone(), boot }))
+        let passport = pinned.passport(node)?.clone();
+        known.refuse_fenced(&passport)?;
+        let boot = PeerBoot::NotBeside(known.boot(&passport));
+        Ok((node.clone(), Peer { passport, boot }))
     };
     others.map(peer).collect()
 }

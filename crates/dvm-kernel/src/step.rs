@@ -18,12 +18,13 @@ use zeroize::Zeroizing;
 
 use crate::course::{Asked, Heard};
 use crate::held::{Commitment, Gate, HeldRecord, Holding};
-use crate::ledger::{self, Usage};
+use crate::ledger::Usage;
 use crate::level::{self, Output, Place, Request, Word};
 use crate::performance::{Failure, Made, Said};
 use crate::phase::{Phase, Verb};
 use crate::run::{Run, Running, Stage};
 use crate::seal;
+use crate::sighting::save_marks;
 use crate::stop::{Stop, ensure};
 use crate::store::{Draft, Kind};
 use crate::{Answer, Kernel};
@@ -71,7 +72,7 @@ impl Kernel {
         let Request { level, calls, frames } = request;
         let me = &self.pinned()?.node;
         let before = level.saturating_sub(1);
-        let heard = running.course.hear(&running.plan, me, &running.peers, (before, frames))?;
+        let mut heard = running.course.hear(&running.plan, me, &running.peers, (before, frames))?;
         match running.course.ask(&running.plan, level, &calls, &heard)? {
             Asked::Again => {
                 Err(Stop::refused(ReasonCode::StepPermitReused, "these permits are consumed"))
@@ -85,13 +86,17 @@ impl Kernel {
                 ))
             }
             Asked::Next(events) => {
+                let headers = std::mem::take(&mut heard.headers);
+                let raised = self.others.raised_by(self.pinned()?, headers)?;
                 // Out of the table while it is worked on: if the commit fails, it and its secrets are gone.
                 let Some(run) = self.runs.remove(&link) else {
                     return Err(Stop::internal("no run"));
                 };
-                let Run { intent, stage: Stage::Running(running) } = run else {
+                let Run { intent, stage: Stage::Running(mut running) } = run else {
                     return Err(Stop::internal("the run does not perform levels"));
                 };
+                raised.iter().cloned().for_each(|mark| self.others.set(mark));
+                running.raised.extend(raised);
                 self.perform_level((intent, running), level, heard, (events, now_ms))
             }
         }
@@ -119,9 +124,7 @@ impl Kernel {
         });
         let mut draft = self.draft();
         mark_consumed(&mut draft, &steps, &events);
-        for (node, mark) in running.raised.drain(..) {
-            ledger::save_mark(&mut draft, &node, &mark);
-        }
+        save_marks(&mut draft, &std::mem::take(&mut running.raised));
         let (mut reply, stage) = match performed {
             Err((at, failure)) => {
                 let (code, blame) = failure.told();

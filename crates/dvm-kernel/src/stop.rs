@@ -1,10 +1,11 @@
 //! Why a call ends without its reply: a rule, a refusal at the gate, or a fault of disk.
 //!
 //! Always true: whatever becomes a [`Stop`] left the kernel's state as it was, except a refusal at the gate, whose
-//! signed receipt says what it did.
+//! signed receipt says what it did, and a contradiction, whose evidence fences the node.
 
 use dvm_core::call::KernelReply;
 use dvm_core::receipt::PublicationReceipt;
+use dvm_core::sighting::FencingRecord;
 use dvm_core::{ReasonCode, Signed};
 
 use crate::vault::VaultError;
@@ -26,6 +27,8 @@ pub(crate) enum Stop {
         /// The signed refusal.
         receipt: Box<Signed<PublicationReceipt>>,
     },
+    /// Two statements that no single kernel makes: the node is fenced before this is said.
+    Contradiction(Box<FencingRecord>),
     /// The vault could not do its work.
     Fault(VaultError),
 }
@@ -50,6 +53,11 @@ impl Stop {
                 code,
                 rule: "the gate".to_owned(),
                 publication: Some(receipt),
+            },
+            Self::Contradiction(_) => KernelReply::Refused {
+                code: ReasonCode::SplitBrainFenced,
+                rule: "a node's kernel runs twice; it is fenced".to_owned(),
+                publication: None,
             },
             Self::Fault(_) => KernelReply::Refused {
                 code: ReasonCode::Internal,

@@ -22,8 +22,14 @@ pub(crate) enum Kind {
     LogEntry,
     /// The sign-once register.
     Register,
-    /// The highest statement seen of each peer.
+    /// The highest statement seen of each peer's kernel.
     Peer,
+    /// Nodes whose kernels run twice, with the evidence.
+    Fence,
+    /// This kernel's starts, by generation.
+    Boot,
+    /// What ended this kernel.
+    End,
     /// Openings and failures per key.
     Usage,
     /// What became of each intent.
@@ -51,7 +57,10 @@ impl Kind {
             Self::Pin => "pin",
             Self::LogEntry => "log-entry",
             Self::Register => "register",
-            Self::Peer => "peer",
+            Self::Peer => "peer-mark",
+            Self::Fence => "fence",
+            Self::Boot => "own-boot",
+            Self::End => "end",
             Self::Usage => "usage",
             Self::Intent => "intent",
             Self::Tombstone => "tombstone",

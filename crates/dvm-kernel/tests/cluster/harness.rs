@@ -14,6 +14,7 @@ use dvm_core::codec::link_of;
 use dvm_core::governance::*;
 use dvm_core::intent::*;
 use dvm_core::receipt::PublicationReceipt;
+use dvm_core::sighting::Sighting;
 use dvm_core::{B32, Link, NodeId, ReasonCode, Signed, Signer};
 use dvm_governance::{
     AuthorityState, Needed, Terms, apply, attach, cosign, draft_decision, draft_event, needed,
@@ -131,6 +132,8 @@ pub(crate) struct Cluster {
     nonce: u8,
     /// The floor that an activation sets.
     floor: Floor,
+    /// Everything that the kernels ever replied.
+    pub(crate) said: Vec<(NodeId, KernelReply)>,
 }
 
 /// What a refused call must leave as it was: runs, commits, the kernel's own word, and the vault's files.
@@ -173,7 +176,7 @@ impl Cluster {
             keygen_floor: keygen_floor(),
         };
         let state = AuthorityState::genesis(&manifest).unwrap();
-        let mut cluster = Self { nodes, state, clock, nonce: 0, floor: sign_floor() };
+        let mut cluster = Self { nodes, state, clock, nonce: 0, floor: sign_floor(), said: Vec::new() };
         for name in NODES {
             let call = KernelCall::Pin { manifest: Box::new(manifest.clone()), node: id(name) };
             assert!(matches!(cluster.call(name, call), KernelReply::Head(_)));
@@ -203,7 +206,9 @@ impl Cluster {
     }
 
     pub(crate) fn call(&mut self, node: &str, call: KernelCall) -> KernelReply {
-        self.kernel(node).handle(call)
+        let reply = self.kernel(node).handle(call);
+        self.said.push((id(node), reply.clone()));
+        reply
     }
 
     pub(crate) fn kernel(&mut self, node: &str) -> &mut Kernel {
@@ -211,9 +216,49 @@ impl Cluster {
         node.kernel.as_mut().unwrap()
     }
 
+    /// The kernel starts again, and the others' kernels say what they saw of it.
     pub(crate) fn restart(&mut self, node: &str) {
+        self.reboot(node);
+        for other in NODES.iter().filter(|other| **other != node) {
+            assert_eq!(self.shown(node, other), KernelReply::Shown);
+        }
+    }
+
+    /// The kernel starts again, and nobody tells it anything.
+    pub(crate) fn reboot(&mut self, node: &str) {
         let clock = self.clock.clone();
         self.nodes.iter_mut().find(|n| n.id.as_str() == node).unwrap().boot(&clock);
+    }
+
+    /// The kernel ends.
+    pub(crate) fn halt(&mut self, node: &str) {
+        self.nodes.iter_mut().find(|n| n.id.as_str() == node).unwrap().kernel = None;
+    }
+
+    pub(crate) fn attested(&mut self, node: &str) -> Box<Signed<Attestation>> {
+        match self.call(node, KernelCall::Attest) {
+            KernelReply::Attested(attestation) => attestation,
+            other => panic!("no attestation: {other:?}"),
+        }
+    }
+
+    /// What `other` says to `node`'s kernel that it saw of it.
+    pub(crate) fn sighted(
+        &mut self,
+        node: &str,
+        other: &str,
+    ) -> (Box<Signed<Sighting>>, Option<ReasonCode>) {
+        let attestation = self.attested(node);
+        match self.call(other, KernelCall::Sight { node: id(node), attestation }) {
+            KernelReply::Sighted { sighting, refused } => (sighting, refused),
+            other => panic!("no sighting: {other:?}"),
+        }
+    }
+
+    /// ... and what that kernel answers.
+    pub(crate) fn shown(&mut self, node: &str, other: &str) -> KernelReply {
+        let (sighting, _) = self.sighted(node, other);
+        self.call(node, KernelCall::Show { sighting })
     }
 
     pub(crate) fn pass_ms(&self, ms: u64) {

@@ -8,6 +8,7 @@
 )]
 
 mod harness;
+mod lab_authority;
 mod lab_gate;
 mod lab_permits;
 mod lab_phases;
@@ -16,3 +17,4 @@ mod messenger;
 mod refusals_at_the_gate;
 mod refusals_before;
 mod restarts;
+mod rollback;
