@@ -25,10 +25,12 @@ impl Bundles {
         let site = Site::start();
         let scratch = tempfile::tempdir().unwrap();
         site.key("auto", None, "auto");
-        let sign = ["sign", "message", "--key", "auto", "--text", "another", "--wait", "20"];
-        let view = site.cli(0, &sign).ok();
+        let sign = ["sign", "message", "--key", "auto", "--text", "another"];
+        let view = site.asked(0, &sign, "Published");
         let out = scratch.path().join("second.car");
         let intent = view["intent"].as_str().unwrap();
+        // It may have taken no part and hear of the result later.
+        site.shows(2, intent, "Published");
         site.cli(2, &["evidence", "export", intent, "--out", out.to_str().unwrap()]).ok();
         let trust = scratch.path().join("trust.json");
         std::fs::copy(site.path("trust_path"), &trust).unwrap();

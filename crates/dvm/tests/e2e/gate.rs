@@ -9,24 +9,24 @@ use crate::car::{RAW, parts};
 use crate::memory::Snapshot;
 use crate::site::{Site, bin_dir, ran};
 
+/// Every node keeps what it sends, in its directory: the search goes over that, too.
+const RECORDED: [&str; 1] = ["--record-wire"];
 /// What is signed; every node knows it.
 const TEXT: &str = "a text whose signature is held";
 
 /// Submits a signature that is to be held; shown once it is.
 fn held(site: &Site, key: &str, text: &str) -> Value {
-    let ran = site.cli(0, &["sign", "message", "--key", key, "--text", text, "--wait", "20"]);
-    let view = ran.json();
-    assert_eq!((ran.exit, &view["state"]), (4, &"Executed".into()), "{view:#}");
+    let view = site.asked(0, &["sign", "message", "--key", key, "--text", text], "Executed");
     assert!(view["signature_hex"].is_null());
     view
 }
 
-fn release_by(site: &Site, person: &str, view: &Value) -> Value {
+/// Approves a release; shown once the execution is in this state.
+fn release_by(site: &Site, person: &str, view: &Value, state: &str) -> Value {
     let intent = view["intent"].as_str().unwrap();
     // The coordinator signs along, so it can name the result that the approval binds.
-    site.cli_as(0, person, &["approve", intent, "--purpose", "release"]).ok();
-    let shown = site.cli(0, &["execution", "show", intent, "--wait", "10"]);
-    shown.json()
+    site.says(0, person, &["approve", intent, "--purpose", "release"]);
+    site.shows(0, intent, state)
 }
 
 /// Every node's process and every file of the cluster, the kernels' sealed vaults among them.
@@ -93,18 +93,19 @@ fn found_while_held(site: &Site) -> Vec<String> {
         let node = format!("memory of node {at}");
         assert!(seen.iter().any(|place| place.contains(&node)), "the search is blind: {seen:?}");
     }
+    assert!(seen.iter().any(|place| place.ends_with("wire.capture")), "nothing sent: {seen:?}");
 
-    let after_one = release_by(site, "demo-alice", &view);
-    assert_eq!(after_one["state"], "Executed", "one approval is not enough: {after_one:#}");
+    // One approval is not enough.
+    let after_one = release_by(site, "demo-alice", &view, "Executed");
     assert!(after_one["signature_hex"].is_null());
     let after_one = snapshot(site);
-    let published = release_by(site, "demo-bob", &view);
-    assert_eq!(published["state"], "Published", "{published:#}");
+    let published = release_by(site, "demo-bob", &view, "Published");
 
     let signature = hex::decode(published["signature_hex"].as_str().unwrap()).unwrap();
     let shares = opened_shares(&bundle(site, &view, "held.car"), &signature);
     let needles = [shares[0].as_slice(), &shares[1], &signature[32..]];
-    assert!(!snapshot(site).find(&needles).is_empty(), "once published they are there");
+    let published = snapshot(site).find(&needles);
+    assert!(published.iter().any(|place| place.ends_with("wire.capture")), "{published:?}");
     let mut found = while_held.find(&needles);
     found.extend(after_one.find(&needles));
     found
@@ -112,7 +113,7 @@ fn found_while_held(site: &Site) -> Vec<String> {
 
 #[test]
 fn no_runtime_store_or_log_holds_a_share_that_is_opened_later() {
-    assert_eq!(found_while_held(&Site::start()), Vec::<String>::new());
+    assert_eq!(found_while_held(&Site::start_from(&bin_dir(), &RECORDED)), Vec::<String>::new());
 }
 
 #[test]
@@ -120,7 +121,7 @@ fn with_the_gate_off_the_same_search_finds_the_shares() {
     let bin = tempfile::tempdir().unwrap();
     std::fs::copy(bin_dir().join("dvm"), bin.path().join("dvm")).unwrap();
     std::fs::copy(kernel_without_gate(), bin.path().join("dvm-kernel")).unwrap();
-    let site = Site::start_from(bin.path());
+    let site = Site::start_from(bin.path(), &RECORDED);
     let attested = site.cli(0, &["kernel", "attest"]).ok();
     let version = attested["version"].as_str().unwrap();
     assert!(version.ends_with("+attack-gate-off"), "a kernel without gate says so: {version}");
@@ -148,11 +149,11 @@ fn a_denial_destroys_what_is_held_and_its_bundle_verifies() {
     site.key("double", None, "treasury:2");
     let view = held(&site, "double", "a text that carol refuses");
     let intent = view["intent"].as_str().unwrap();
-    release_by(&site, "demo-alice", &view);
-    site.cli_as(1, "demo-carol", &["deny", intent]).ok();
-    let shown = site.cli(0, &["execution", "show", intent, "--wait", "10"]);
-    assert_eq!((shown.exit, &shown.json()["state"]), (3, &"Discarded".into()));
-    assert_eq!(shown.json()["codes"][0], "DENIED_BY_APPROVER");
+    release_by(&site, "demo-alice", &view, "Executed");
+    site.says(1, "demo-carol", &["deny", intent]);
+    site.shows(0, intent, "Discarded");
+    let shown = site.cli(0, &["execution", "show", intent]);
+    assert_eq!((shown.exit, &shown.json()["codes"][0]), (3, &"DENIED_BY_APPROVER".into()));
     // A later approval brings nothing back, whatever it exits with.
     site.cli_as(1, "demo-bob", &["approve", intent, "--purpose", "release"]);
     let still = site.cli(0, &["execution", "show", intent, "--wait", "2"]).json();
@@ -169,18 +170,16 @@ fn a_denial_destroys_what_is_held_and_its_bundle_verifies() {
 fn an_admission_approval_does_not_count_for_the_release() {
     let site = Site::start();
     site.key("both", Some("treasury:1"), "treasury:1");
-    let asked = site.cli(0, &["sign", "message", "--key", "both", "--text", "x", "--wait", "20"]);
-    assert_eq!((asked.exit, &asked.json()["state"]), (4, &"AwaitingApproval".into()));
-    let view = asked.json();
+    let ask = ["sign", "message", "--key", "both", "--text", "x"];
+    let view = site.asked(0, &ask, "AwaitingApproval");
     let intent = view["intent"].as_str().unwrap();
     let approve = ["approve", intent, "--purpose", "admit"];
-    site.cli_as(1, "demo-alice", &approve).ok();
-    let held = site.cli(0, &["execution", "show", intent, "--wait", "20"]).json();
-    assert_eq!(held["state"], "Executed", "{held:#}");
+    site.says(1, "demo-alice", &approve);
+    site.shows(0, intent, "Executed");
     // Said again, and by another person: still no word about the release.
     site.cli_as(1, "demo-alice", &approve);
     site.cli_as(1, "demo-bob", &approve);
     let still = site.cli(0, &["execution", "show", intent, "--wait", "3"]).json();
     assert_eq!((&still["state"], &still["signature_hex"]), (&"Executed".into(), &Value::Null));
-    assert_eq!(release_by(&site, "demo-alice", &view)["state"], "Published");
+    release_by(&site, "demo-alice", &view, "Published");
 }

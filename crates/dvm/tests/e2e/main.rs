@@ -13,6 +13,7 @@
 )]
 
 mod api;
+mod campaign;
 mod car;
 mod evidence;
 mod gate;
