@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::api::client::Ask;
 use crate::engine::{ApiReply, Effect, Engine, Input, Recovered, Setup, Token};
 use crate::journal::{Group, Journal, Loaded, Table};
-use crate::kernel_link::KernelLink;
+use crate::kernel_link::{KernelLink, LinkDown};
 use crate::transport::{Inbound, InboundReceiver, Transport};
 use crate::wire::Wire;
 
@@ -224,12 +224,7 @@ impl Driver {
         self.kernel.call(
             request,
             Box::new(move |answer| {
-                let reply = answer.ok().and_then(|bytes| codec::decode::<KernelReply>(&bytes).ok());
-                let reply = reply.unwrap_or_else(|| KernelReply::Refused {
-                    code: ReasonCode::Internal,
-                    rule: "the kernel gave no answer".to_owned(),
-                    publication: None,
-                });
+                let Some(reply) = reply_of(answer) else { return };
                 // After a stop nobody needs the answer.
                 let _ = work.send(Work::Input(Input::Kernel { token, reply }));
             }),
@@ -237,8 +232,42 @@ impl Driver {
     }
 }
 
+/// What the engine hears of a call. Nothing if the kernel is gone: the call may have run, the node ends
+/// by that loss alone, and a refusal would settle for ever what the next start can still do.
+fn reply_of(answer: Result<Vec<u8>, LinkDown>) -> Option<KernelReply> {
+    let refused = |code, rule: String| KernelReply::Refused { code, rule, publication: None };
+    match answer {
+        Ok(bytes) => Some(codec::decode(&bytes).unwrap_or_else(|error| {
+            refused(ReasonCode::Internal, format!("the kernel's answer: {error}"))
+        })),
+        Err(LinkDown::Gone) => None,
+        Err(down @ (LinkDown::Busy | LinkDown::TooLarge { .. })) => {
+            Some(refused(ReasonCode::ResourceLimit, down.to_string()))
+        }
+    }
+}
+
 /// Milliseconds since the epoch, by this host's clock.
 pub fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engine_hears_nothing_of_a_call_whose_kernel_is_gone_and_a_refusal_of_one_not_made() {
+        assert_eq!(reply_of(Err(LinkDown::Gone)), None);
+        let code = |answer| match reply_of(answer) {
+            Some(KernelReply::Refused { code, .. }) => code,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(code(Err(LinkDown::Busy)), ReasonCode::ResourceLimit);
+        assert_eq!(code(Err(LinkDown::TooLarge { len: 1 })), ReasonCode::ResourceLimit);
+        assert_eq!(code(Ok(b"no reply".to_vec())), ReasonCode::Internal);
+        let status = KernelReply::Status(Vec::new());
+        assert_eq!(reply_of(Ok(codec::encode(&status))), Some(status));
+    }
 }

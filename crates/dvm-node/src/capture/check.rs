@@ -15,7 +15,7 @@ use dvm_core::codec;
 use dvm_core::digest::sha256;
 use dvm_core::frame::{self, Authentic, Envelope, FrameHeader};
 use dvm_core::receipt::PublicationReceipt;
-use dvm_core::run::{Boot, Open, Proposal, RunKind};
+use dvm_core::run::{Boot, Open, Proposal};
 use dvm_core::{B32, Link, NodeId, PublicKey, Signed};
 
 use crate::wire::{Outcome, PeerMessage, Wire};
@@ -93,7 +93,7 @@ pub struct Found {
     pub shares: u64,
     /// Boots of kernels that spoke.
     pub boots: u64,
-    /// Runs whose proposal is not in the capture.
+    /// Act runs whose proposal is not in the capture.
     pub unproposed_runs: u64,
     /// Openings that cannot be judged because a participant's capture is missing.
     pub unjudged_openings: u64,
@@ -252,7 +252,7 @@ impl Checker {
             match (level, grant) {
                 (GRANT_LEVEL, Some(grant)) => self.grant(node, execution_id, grant),
                 (GRANT_LEVEL, None) => self.one_time(node, execution_id, payload),
-                (OPEN_LEVEL, _) if self.publishes(node, execution_id) => {
+                (OPEN_LEVEL, _) if self.grants.contains_key(&(node.clone(), execution_id)) => {
                     if codec::decode::<Signed<KeyReady>>(payload).is_err() {
                         self.share(node, execution_id, payload);
                     }
@@ -260,13 +260,6 @@ impl Checker {
                 _ => {}
             }
         }
-    }
-
-    /// Whether a run is a publication: its proposal says so, or the node's own grant.
-    fn publishes(&self, node: &NodeId, run: B32) -> bool {
-        let proposed = self.proposals.get(&run).map(|p| &p.header.kind);
-        matches!(proposed, Some(RunKind::Publish { .. }))
-            || self.grants.contains_key(&(node.clone(), run))
     }
 
     fn grant(&mut self, node: &NodeId, run: B32, grant: Signed<PublicationReceipt>) {
@@ -322,9 +315,10 @@ impl Checker {
         }
         let runs: BTreeSet<B32> = self.frames.keys().map(|(_, run, _)| *run).collect();
         let granted: BTreeSet<B32> = self.grants.keys().map(|(_, run)| *run).collect();
-        let unproposed = runs.iter().filter(|run| !self.proposals.contains_key(run));
+        let acts = runs.difference(&granted);
+        let unproposed = acts.clone().filter(|run| !self.proposals.contains_key(run));
         self.found.unproposed_runs = unproposed.count() as u64;
-        self.found.act_runs = runs.iter().filter(|run| !granted.contains(run)).count() as u64;
+        self.found.act_runs = acts.count() as u64;
         self.found.frames = self.frames.len() as u64;
         self.found.one_time_ids = self.one_time.len() as u64;
         self.found.shares = opened.len() as u64;
@@ -334,7 +328,10 @@ impl Checker {
 
     /// The opener's own signed view of the level before must be that of everybody's grants.
     fn check_opening(&mut self, node: &NodeId, run: B32) {
-        let Some(proposal) = self.proposals.get(&run) else { return self.unjudged() };
+        // A publication is proposed by nobody: every signer of the act makes its header by itself.
+        let act = self.grants.get(&(node.clone(), run)).map(|grant| grant.facts.execution_id);
+        let proposal = act.and_then(|act| self.proposals.get(&act));
+        let Some(proposal) = proposal else { return self.unjudged() };
         let participants = &proposal.header.participants;
         if !participants.iter().all(|p| self.senders.contains(p)) {
             return self.unjudged();

@@ -6,7 +6,7 @@ use dvm_core::frame::{OutTree, Outgoing};
 use dvm_core::governance::HeadRef;
 use dvm_core::intent::Scope;
 use dvm_core::receipt::ResultFacts;
-use dvm_core::run::RunHeader;
+use dvm_core::run::{RunHeader, RunKind};
 use ed25519_dalek::SigningKey;
 
 use super::*;
@@ -82,12 +82,14 @@ impl Story {
         self.checker.message(&node(said.from), &said.bytes);
     }
 
-    fn grant(&mut self, from: u8, run: B32, (intent, verdict): (&[u8], Verdict)) -> Vec<u8> {
-        let facts = ResultFacts {
-            execution_id: B32([9; 32]),
-            digest: sha256(intent),
-            public_nonce: Bytes(vec![1]),
-        };
+    fn grant(
+        &mut self,
+        from: u8,
+        (act, run): (B32, B32),
+        (intent, verdict): (&[u8], Verdict),
+    ) -> Vec<u8> {
+        let facts =
+            ResultFacts { execution_id: act, digest: sha256(intent), public_nonce: Bytes(vec![1]) };
         let receipt = PublicationReceipt {
             cluster: link(b"cluster"),
             node: node(from),
@@ -115,20 +117,20 @@ impl Story {
         let header = RunHeader {
             cluster: link(b"cluster"),
             intent: link(intent),
-            kind: RunKind::Publish { of: B32([9; 32]), result_ref: B32([salt; 32]) },
+            kind: RunKind::Act { attempt: 1, opens: Vec::new() },
             plan_id: B32([1; 32]),
             key_epoch: 1,
             participants: vec![node(1), node(2)],
             soft_deadline_ms: 1,
-            hard_deadline_ms: 0,
+            hard_deadline_ms: 2,
         };
-        let run = header.execution_id();
+        let (act, run) = (header.execution_id(), B32([100 + salt; 32]));
         let proposal = PeerMessage::Propose(Box::new(Proposal { header, opens: Vec::new() }));
         self.checker.message(&node(1), &wire(proposal));
         let mut roots = BTreeMap::new();
         for from in 1..=2 {
             let verdict = if from == 2 { verdict } else { Verdict::Allow };
-            let grant = self.grant(from, run, (intent, verdict));
+            let grant = self.grant(from, (act, run), (intent, verdict));
             let said = self.level(from, (run, GRANT_LEVEL, B32::default()), &grant);
             self.send(&said);
             roots.insert(node(from), said.out_root);
