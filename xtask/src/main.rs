@@ -9,6 +9,7 @@ mod campaign;
 mod controls;
 mod deny;
 mod fix;
+mod fuzz;
 mod quickstart;
 mod task;
 mod test;
@@ -57,6 +58,7 @@ fn dispatch(args: &[String]) -> Result<(), Stop> {
         ["controls", "--only", name] => {
             controls::run(&Workspace::find()?, controls::Which::Only(name))
         }
+        ["fuzz", ..] => fuzz::run(&Workspace::find()?, args.get(1..).unwrap_or_default()),
         ["weaken"] => weaken::run(&Workspace::find()?),
         _ => Err(Stop::Usage { given: args.join(" ") }),
     }
