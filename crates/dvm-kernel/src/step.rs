@@ -209,14 +209,11 @@ impl Kernel {
     ) -> Result<Word, Failure> {
         if matches!(step.op, MicroOp::FinalizeSig | MicroOp::FinalizeKey) {
             let made = running.performance.made()?;
-            let (done, public) = self.finish(running, intent, made, now_ms)?;
+            let done = self.finish(running, intent, made, now_ms)?;
             let result_ref = done.record.facts.result_ref();
             *finished = Some(done);
-            return Ok(Word {
-                broadcast: Some(Bytes(result_ref.0.to_vec())),
-                public,
-                ..Word::default()
-            });
+            let broadcast = Some(Bytes(result_ref.0.to_vec()));
+            return Ok(Word { broadcast, ..Word::default() });
         }
         let rng = &mut *self.around.rng;
         let said = running.performance.perform(step.op, &running.inbox, rng)?;
@@ -239,15 +236,14 @@ impl Kernel {
         Ok(word)
     }
 
-    /// Gives the result its public name and lays out what will be held. The second value is what the build with the
-    /// gate off shows; see Cargo.toml.
+    /// Gives the result its public name and lays out what will be held.
     fn finish(
         &self,
         running: &Running,
         intent: &CanonicalIntent,
         made: Made,
         now_ms: u64,
-    ) -> Result<(Finished, Option<Bytes>), Failure> {
+    ) -> Result<Finished, Failure> {
         let execution_id = running.course.execution_id;
         let (facts, holding, share) = match made {
             Made::Signature { share, commitments, nonce, digest } => {
@@ -273,7 +269,6 @@ impl Kernel {
             }
         };
         let share = Zeroizing::new(share.expose(Vec::clone));
-        let shown = cfg!(feature = "attack-gate-off").then(|| Bytes(share.to_vec()));
         let record = HeldRecord {
             intent: intent.clone(),
             header: running.header.clone(),
@@ -288,7 +283,7 @@ impl Kernel {
             failed: false,
             publication: None,
         };
-        Ok((Finished { record, share }, shown))
+        Ok(Finished { record, share })
     }
 
     /// Writes the held result with its PermitReceipt.
@@ -429,4 +424,63 @@ fn key_ready(
         execution_id: running.course.execution_id,
         transcript,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use dvm_core::receipt::CallContext;
+    use dvm_score::compile;
+
+    use super::*;
+    use crate::vault::Vault;
+
+    fn vault(dir: &std::path::Path) -> Vault {
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let master = crate::unseal::MasterKey::from_bytes(Zeroizing::new([7; 32]));
+        let rng = <rand_chacha::ChaCha20Rng as rand_core::SeedableRng>::seed_from_u64(1);
+        Vault::open(dir, master, Box::new(rng)).unwrap()
+    }
+
+    /// A level's permit: the same step of the same run, over what `args` stands for.
+    fn permit(step: &Step, level: u16, args: u8) -> PermitEvent {
+        let context = CallContext {
+            execution_id: B32([1; 32]),
+            plan_id: B32([2; 32]),
+            site: step.site,
+            step: step.index,
+            level,
+            view: B32([3; 32]),
+            args: B32([args; 32]),
+        };
+        PermitEvent { context, permit_handle: B32([4; 32]), step_permit: B32([5; 32]) }
+    }
+
+    #[test]
+    fn one_time_material_is_marked_once_and_a_second_marking_commits_nothing() {
+        let signers: Vec<NodeId> = ["n1", "n2"].map(|n| n.parse().unwrap()).to_vec();
+        let key_id = "treasury".parse().unwrap();
+        let act = Act::SignDigest { key_id, key_epoch: 1, digest: B32::default() };
+        let run = dvm_score::Run::Act;
+        let backend = dvm_core::intent::Backend::FrostEd25519;
+        let plan = compile(&act, run, backend, &signers).unwrap().into_plan();
+        let consumes = |s: &&Step| s.effect == Effect::Consume;
+        let step = plan.steps.iter().find(consumes).unwrap().clone();
+        let other = plan.steps.iter().find(|s| s.effect != Effect::Consume).unwrap().clone();
+        let dir = tempfile::tempdir().unwrap();
+        let mut vault = vault(dir.path());
+        let mut mark = |step: &Step, level, args| {
+            let mut draft = Draft::new(&vault);
+            mark_consumed(&mut draft, std::slice::from_ref(step), &[permit(step, level, args)]);
+            let before = vault.commits();
+            (draft.commit(&mut vault, 0).is_ok(), vault.commits() - before)
+        };
+        assert_eq!(mark(&step, 2, 1), (true, 1));
+        // Another level is another record of permits: it is the marker that refuses.
+        assert_eq!(mark(&step, 3, 2), (false, 0));
+        assert_eq!(mark(&other, 4, 1), (true, 1));
+        assert_eq!(mark(&other, 5, 2), (true, 1), "what consumes nothing has no marker");
+        assert_eq!(mark(&other, 5, 3), (false, 0), "a level's permits are recorded once");
+    }
 }
