@@ -1,0 +1,191 @@
+//! What the world tells the judge: kernels' calls and replies, wires, journals and engines' logs.
+
+use dvm_core::admission::Verdict;
+use dvm_core::call::{KernelCall, KernelReply, LevelReply};
+use dvm_core::frame::Envelope;
+use dvm_core::intent::{Act, CanonicalIntent};
+use dvm_core::receipt::PublishedResult;
+use dvm_core::run::{Proposal, RunKind};
+use dvm_core::trace::{Outcome, TraceRoot};
+use dvm_core::{Link, NodeId, ReasonCode, Signed, codec};
+use dvm_node::engine::Effect;
+use dvm_node::journal::{Table, Write, WriteBatch};
+use dvm_node::wire::PeerMessage;
+
+use crate::judge::{Fact, RunFacts, Words};
+use crate::world::{Done, World};
+
+/// Log lines of an engine that refused an input as a whole.
+const REFUSALS: [&str; 5] = [
+    "frame refused",
+    "outcome refused",
+    "denial refused",
+    "hello refused",
+    "peer is fenced",
+];
+
+impl World {
+    /// An engine's effects for one input.
+    pub(crate) fn watch_effects(&mut self, node: usize, asked: bool, effects: &[Effect]) -> Done {
+        let acts = effects.iter().any(|effect| match effect {
+            Effect::Write(batch) => !batch.is_empty(),
+            Effect::Send { .. } | Effect::Kernel { .. } => true,
+            Effect::Reply { .. } | Effect::Log { .. } => false,
+        });
+        let name = self.name(node);
+        for effect in effects {
+            let refused = match effect {
+                Effect::Log { event, code: Some(_), .. } if REFUSALS.contains(event) => *event,
+                Effect::Reply { reply: dvm_node::engine::ApiReply::Error { .. }, .. } if asked => {
+                    "a request is refused"
+                }
+                _ => continue,
+            };
+            let event = refused.to_owned();
+            self.judge.see(Fact::EngineRefused { node: name.clone(), event, acts })?;
+        }
+        Ok(())
+    }
+
+    /// What a node's journal made durable.
+    pub(crate) fn watch_batch(&mut self, node: usize, batch: &WriteBatch) -> Done {
+        for write in batch {
+            let Write::Put { table: Table::Blocks, value, .. } = write else { continue };
+            let Ok(root) = codec::decode::<Signed<TraceRoot>>(value) else { continue };
+            self.note("root", node, value);
+            let node = self.name(node);
+            self.judge.see(Fact::Root { node, root: root.body })?;
+        }
+        Ok(())
+    }
+
+    /// A call on its way into a kernel.
+    pub(crate) fn watch_call(&mut self, node: usize, call: &KernelCall) {
+        self.note("call", node, &codec::encode(call));
+        match call {
+            KernelCall::Start { proposal, .. } => self.learn_run(proposal),
+            KernelCall::Open { intent, content, .. } => {
+                self.learn_intent(intent, content.as_ref().map(|c| c.0.as_slice()));
+            }
+            _ => {}
+        }
+    }
+
+    fn learn_intent(&mut self, intent: &CanonicalIntent, content: Option<&[u8]>) {
+        let link = codec::link_of(intent);
+        if let (Act::SignMessage { .. }, Some(content)) = (&intent.act, content) {
+            self.contents.insert(link, content.to_vec());
+            self.judge.expect(link);
+        }
+    }
+
+    fn learn_run(&mut self, proposal: &Proposal) {
+        let header = &proposal.header;
+        let publishes = match header.kind {
+            RunKind::Act { .. } => None,
+            RunKind::Publish { of, result_ref } => Some((of, result_ref)),
+        };
+        let run = RunFacts {
+            execution: header.execution_id(),
+            intent: header.intent,
+            participants: header.participants.clone(),
+            publishes,
+            makes_key: !self.contents.contains_key(&header.intent),
+        };
+        // Runs only teach the judge; it has nothing against one.
+        let _ = self.judge.see(Fact::Run(run));
+    }
+
+    /// A kernel's answer.
+    pub(crate) fn watch_reply(
+        &mut self,
+        node: usize,
+        call: &KernelCall,
+        reply: &KernelReply,
+        commits: u64,
+    ) -> Done {
+        self.note("reply", node, &codec::encode(reply));
+        self.story.kernel(self.now_ms, node, call, reply);
+        let name = self.name(node);
+        match reply {
+            KernelReply::Refused { code, rule, publication: None } => {
+                let broken = self.hosts.get(node).is_some_and(|h| h.disk_broken);
+                if *code == ReasonCode::Internal && !broken {
+                    self.judge.see(Fact::KernelInternal { node: name.clone(), rule: rule.clone() })?;
+                }
+                let (code, rule) = (*code, rule.clone());
+                self.judge.see(Fact::KernelRefused { node: name, code, rule, commits })?;
+            }
+            KernelReply::Opened(open) => {
+                self.judge.see(Fact::Opened { node: name, intent: open.body.intent })?;
+            }
+            KernelReply::Denied(_) => {
+                if let KernelCall::Deny { denial } = call {
+                    let intent = denial.body.intent;
+                    self.judge.see(Fact::Tombstoned { node: name, intent })?;
+                }
+            }
+            KernelReply::Level(level) => self.watch_level(name, level)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn watch_level(&mut self, node: NodeId, level: &LevelReply) -> Done {
+        for event in &level.permits {
+            let context = codec::link_of(&event.context);
+            let (node, permit) = (node.clone(), event.step_permit);
+            self.judge.see(Fact::Permit { node, permit, context })?;
+        }
+        for result in &level.results {
+            if let Outcome::Fault { code, blame: Some(culprit) } = &result.outcome {
+                let (by, culprit, what) = (node.clone(), culprit.clone(), code.to_string());
+                self.judge.see(Fact::Blamed { by, culprit, what })?;
+            }
+        }
+        if let Some(grant) = level.publication.as_ref().filter(|p| p.body.verdict == Verdict::Allow)
+        {
+            let publication = grant.body.execution_id;
+            self.judge.see(Fact::Granted { node: node.clone(), publication })?;
+        }
+        if let Some(published) = &level.published {
+            let PublishedResult { intent, result, .. } = &published.body;
+            self.see_result(&node, *intent, &result.0)?;
+        }
+        Ok(())
+    }
+
+    /// A signature, or the facts of a key, as a node shows it.
+    pub(crate) fn see_result(&mut self, node: &NodeId, intent: Link, result: &[u8]) -> Done {
+        let verifies = match self.contents.get(&intent) {
+            Some(content) => {
+                let suite = dvm_node::suite(self.plan.variant.backend);
+                dvm_blame::verify_signature(suite, &self.people.public_key, content, result).is_ok()
+            }
+            // A key's facts are checked by the kernels that certify them into the log.
+            None => true,
+        };
+        let (node, result) = (node.clone(), result.to_vec());
+        self.judge.see(Fact::Result { node, intent, result, verifies })?;
+        Ok(())
+    }
+
+    /// A message on its way out of a node, as its own kernel and engine made it.
+    pub(crate) fn see_said(&mut self, node: usize, message: &PeerMessage) -> Done {
+        let PeerMessage::Frame(envelope) = message else { return Ok(()) };
+        let fact = said(self.name(node), envelope);
+        Ok(self.judge.see(fact)?)
+    }
+}
+
+fn said(node: NodeId, envelope: &Envelope) -> Fact {
+    let header = &envelope.header.body;
+    let broadcast = envelope.broadcast.payloads.iter().flat_map(|p| p.0.iter().copied()).collect();
+    let words = Words {
+        execution: header.execution_id,
+        level: header.level,
+        root: header.out_root,
+        broadcast,
+    };
+    Fact::Said { node, vault_seq: header.vault_seq, words }
+}
