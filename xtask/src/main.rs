@@ -10,6 +10,8 @@ mod controls;
 mod deny;
 mod fix;
 mod fuzz;
+mod mutants;
+mod mutation;
 mod quickstart;
 mod task;
 mod test;
@@ -59,6 +61,10 @@ fn dispatch(args: &[String]) -> Result<(), Stop> {
             controls::run(&Workspace::find()?, controls::Which::Only(name))
         }
         ["fuzz", ..] => fuzz::run(&Workspace::find()?, args.get(1..).unwrap_or_default()),
+        ["mutants"] => mutants::run(&Workspace::find()?, None),
+        ["mutants", "--only", name] => mutants::run(&Workspace::find()?, Some(name)),
+        ["mutation"] => mutation::run(&Workspace::find()?, None),
+        ["mutation", module] => mutation::run(&Workspace::find()?, Some(module)),
         ["weaken"] => weaken::run(&Workspace::find()?),
         _ => Err(Stop::Usage { given: args.join(" ") }),
     }

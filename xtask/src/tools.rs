@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use crate::task::{Stop, Workspace, run, works};
 
 const CARGO_DENY_VERSION: &str = "0.20.2";
+const CARGO_MUTANTS_VERSION: &str = "27.0.0";
 const LIBIPLD: &str = "libipld==3.5.0";
 
 /// The `cargo-deny` to use: the one in the target directory, else the one on the path.
@@ -26,6 +27,18 @@ pub(crate) fn cargo_deny(workspace: &Workspace) -> Result<PathBuf, Stop> {
     let mut install =
         workspace.cargo(&["install", "cargo-deny", "--locked", "--debug", "--version"]);
     run(install.arg(CARGO_DENY_VERSION).arg("--root").arg(&root))?;
+    Ok(ours)
+}
+
+/// The `cargo-mutants` in the target directory; installed there if it is not.
+pub(crate) fn cargo_mutants(workspace: &Workspace) -> Result<PathBuf, Stop> {
+    let root = workspace.target.join("tools");
+    let ours = root.join("bin/cargo-mutants");
+    if !works(&mut workspace.command(&ours, &["mutants", "--version"])) {
+        let args = ["install", "cargo-mutants", "--locked", "--debug", "--version"];
+        let mut install = workspace.cargo(&args);
+        run(install.arg(CARGO_MUTANTS_VERSION).arg("--root").arg(&root))?;
+    }
     Ok(ours)
 }
 

@@ -65,6 +65,11 @@ pub(crate) fn prepare(workspace: &Workspace) -> Result<Weakened, Stop> {
     Ok(Weakened { workspace, mutants })
 }
 
+/// Copies the sources as they are.
+pub(crate) fn copy(workspace: &Workspace, tree: &Path) -> Result<(), Stop> {
+    write(tree, &sources(workspace)?)
+}
+
 impl Weakened {
     /// A cargo that builds the copy beside the real one.
     pub(crate) fn cargo(&self, args: &[&str]) -> std::process::Command {
