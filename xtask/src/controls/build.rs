@@ -48,6 +48,10 @@ pub(crate) fn tests(weakened: &Weakened, rows: &[&Mutant]) -> Result<Built, Stop
     // The whole workspace, so that the crates from the registry are those that its tests were built with.
     let mut args =
         vec!["test", "--workspace", "--no-run", "--message-format=json-render-diagnostics"];
+    let named = |package: &str| tests.iter().any(|test| test.package == package);
+    for unused in ["dvm-bench", "dvm-sim"].into_iter().filter(|package| !named(package)) {
+        args.extend(["--exclude", unused]);
+    }
     for target in targets {
         if target == "lib" {
             args.push("--lib");
