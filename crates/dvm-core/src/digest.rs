@@ -48,6 +48,8 @@ pub enum Domain {
     PolicyRoot,
     /// A sealed payload's HPKE info.
     Seal,
+    /// A kernel's stream of random bytes for one level.
+    Hedge,
 }
 
 impl Domain {
@@ -73,6 +75,7 @@ impl Domain {
             Self::Score => "dvm/score/1",
             Self::PolicyRoot => "dvm/policy-root/1",
             Self::Seal => "dvm/seal/1",
+            Self::Hedge => "dvm/hedge/1",
         }
     }
 }

@@ -9,7 +9,7 @@ use dvm_core::call::{KernelReply, LevelReply, StepCall};
 use dvm_core::codec;
 use dvm_core::intent::Act;
 use dvm_core::receipt::{PermitEvent, PublicationReceipt};
-use dvm_core::{B32, Bytes, Link, NodeId, ReasonCode, Signed, limits};
+use dvm_core::{B32, Bytes, Link, NodeId, ReasonCode, Signed};
 use dvm_governance::{ApprovalContext, check_floor_release, fenced, signing_authority};
 use dvm_score::{Plan, Step};
 
@@ -157,7 +157,7 @@ impl Kernel {
     }
 
     /// Says no with a receipt; the share stays held, or is destroyed if the words say so.
-    fn refuse_at_gate(
+    pub(crate) fn refuse_at_gate(
         &mut self,
         intent: Link,
         words: Verdicts,
@@ -300,7 +300,7 @@ fn rule(
     (purpose, now_ms): (&Purpose, u64),
 ) -> Ruling {
     let state = &pinned.state;
-    if now_ms.saturating_sub(held.held_at_ms) > limits::HELD_TTL_MS {
+    if held.is_expired(now_ms) {
         return Ruling::Destroy(ReasonCode::Expired);
     }
     // A hold or a dispute ends what is held: when it is lifted, the act must be asked for again.

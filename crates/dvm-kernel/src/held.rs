@@ -104,6 +104,11 @@ impl HeldRecord {
         }
     }
 
+    /// Whether it was held for longer than anything may be.
+    pub(crate) fn is_expired(&self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.held_at_ms) > limits::HELD_TTL_MS
+    }
+
     fn id(&self) -> &[u8] {
         &self.facts.execution_id.0
     }

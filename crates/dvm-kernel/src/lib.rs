@@ -28,6 +28,7 @@ mod authority;
 mod course;
 mod deny;
 mod gate;
+mod hedge;
 mod held;
 mod identity;
 mod ledger;
@@ -103,12 +104,8 @@ impl From<Stop> for StartError {
     }
 }
 
-/// The version that the attestation shows. A build with the gate's positive control says so.
-pub const VERSION: &str = if cfg!(feature = "attack-gate-off") {
-    concat!(env!("CARGO_PKG_VERSION"), "+attack-gate-off")
-} else {
-    env!("CARGO_PKG_VERSION")
-};
+/// The version that the attestation shows.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// A running kernel.
 pub struct Kernel {
@@ -197,7 +194,7 @@ impl Kernel {
                 now_ms,
             ),
             KernelCall::OpenResult { execution_id, level, calls, frames } => {
-                self.open_result(execution_id, level::Request { level, calls, frames })
+                self.open_result(execution_id, level::Request { level, calls, frames }, now_ms)
             }
             KernelCall::Abort { execution_id, code } => self.abort(execution_id, code, now_ms),
             KernelCall::Deny { denial } => self.deny(*denial, now_ms),

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::course::{Asked, Heard};
+use crate::hedge::Hedged;
 use crate::held::{Commitment, Gate, HeldRecord, Holding};
 use crate::ledger::Usage;
 use crate::level::{self, Output, Place, Request, Word};
@@ -112,11 +113,12 @@ impl Kernel {
         let link = running.header.intent;
         let steps: Vec<Step> = running.plan.at_level(level).cloned().collect();
         let mut output = Output::default();
+        let mut rng = self.hedged(&running, level);
         let performed = self.receive(&mut running, &mut heard).map_err(|f| (0, f)).and_then(|()| {
             let mut finished = None;
             for (at, (step, event)) in steps.iter().zip(&events).enumerate() {
                 let word = self
-                    .perform_step(&mut running, step, (&intent, now_ms), &mut finished)
+                    .perform_step((&mut running, &mut rng), step, (&intent, now_ms), &mut finished)
                     .map_err(|failure| (at, failure))?;
                 output.say(event, word);
             }
@@ -157,6 +159,12 @@ impl Kernel {
         reply.permits = events;
         self.runs.insert(link, run);
         Ok(KernelReply::Level(Box::new(reply)))
+    }
+
+    /// What this level draws its randomness from.
+    fn hedged(&mut self, running: &Running, level: u16) -> Hedged {
+        let name = (&running.course.execution_id, level, self.vault.vault_seq());
+        Hedged::new(&mut *self.around.rng, self.identity.signer(), name)
     }
 
     /// Signs a level of an act run and takes it over.
@@ -202,7 +210,7 @@ impl Kernel {
 
     fn perform_step(
         &mut self,
-        running: &mut Running,
+        (running, rng): (&mut Running, &mut Hedged),
         step: &Step,
         (intent, now_ms): (&CanonicalIntent, u64),
         finished: &mut Option<Finished>,
@@ -215,7 +223,6 @@ impl Kernel {
             let broadcast = Some(Bytes(result_ref.0.to_vec()));
             return Ok(Word { broadcast, ..Word::default() });
         }
-        let rng = &mut *self.around.rng;
         let said = running.performance.perform(step.op, &running.inbox, rng)?;
         running.microtrace = traced(running.microtrace, step, &said);
         let me = self.pinned.as_ref().map(|p| p.node.clone()).ok_or(Failure::Bug)?;
@@ -228,8 +235,7 @@ impl Kernel {
             let Some(plain) = said.private.get(to.as_str()) else { continue };
             let info = seal_info(running, step, (&me, to));
             let (key, aad) = (peer.passport.sealing_key.0, step.index.to_be_bytes());
-            let sealed =
-                plain.expose(|plain| seal::seal(&key, &info, &aad, plain, &mut self.around.rng));
+            let sealed = plain.expose(|plain| seal::seal(&key, &info, &aad, plain, rng));
             let sealed = sealed.map_err(|_| Failure::Blamed(to.clone()))?;
             word.private.push((to.clone(), Bytes(sealed)));
         }

@@ -176,7 +176,8 @@ impl Cluster {
             keygen_floor: keygen_floor(),
         };
         let state = AuthorityState::genesis(&manifest).unwrap();
-        let mut cluster = Self { nodes, state, clock, nonce: 0, floor: sign_floor(), said: Vec::new() };
+        let mut cluster =
+            Self { nodes, state, clock, nonce: 0, floor: sign_floor(), said: Vec::new() };
         for name in NODES {
             let call = KernelCall::Pin { manifest: Box::new(manifest.clone()), node: id(name) };
             assert!(matches!(cluster.call(name, call), KernelReply::Head(_)));
@@ -228,6 +229,12 @@ impl Cluster {
     pub(crate) fn reboot(&mut self, node: &str) {
         let clock = self.clock.clone();
         self.nodes.iter_mut().find(|n| n.id.as_str() == node).unwrap().boot(&clock);
+    }
+
+    /// ... from the same random bytes as the last time.
+    pub(crate) fn restart_with_the_same_randomness(&mut self, node: &str) {
+        self.nodes.iter_mut().find(|n| n.id.as_str() == node).unwrap().starts -= 1;
+        self.restart(node);
     }
 
     /// The kernel ends.

@@ -365,3 +365,22 @@ fn denial_that_no_approver_of_this_key_signed_for_this_text_destroys_nothing() {
     let call = cluster.grant_call(&intent, &course, &n1(), &["a2", "a3"]);
     level(cluster.call("n1", call));
 }
+
+#[test]
+fn result_granted_in_time_and_opened_too_late_is_destroyed_with_a_receipt() {
+    use dvm_core::limits::HELD_TTL_MS;
+    for (ms, opened) in [(HELD_TTL_MS, true), (HELD_TTL_MS + 1, false)] {
+        let (mut cluster, intent, course) = granted();
+        cluster.pass_ms(ms);
+        let call = Cluster::open_result_call(&course, &n1());
+        if opened {
+            assert!(level(cluster.call("n1", call)).header.is_some());
+            continue;
+        }
+        let receipt = cluster.refused_at_the_gate("n1", call.clone(), ReasonCode::Expired);
+        assert!(receipt.destroyed);
+        assert_eq!(receipt.intent, link_of(&intent));
+        assert!(cluster.phases("n1").is_empty());
+        cluster.refused("n1", call, ReasonCode::NotFound);
+    }
+}

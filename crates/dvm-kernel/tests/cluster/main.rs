@@ -8,10 +8,15 @@
 )]
 
 mod harness;
+mod lab;
 mod lab_authority;
+mod lab_fuzz;
 mod lab_gate;
+mod lab_kills;
+mod lab_openings;
 mod lab_permits;
 mod lab_phases;
+mod lab_secrets;
 mod lives;
 mod messenger;
 mod refusals_at_the_gate;
