@@ -54,11 +54,7 @@ impl Kernel {
         request: Request,
         now_ms: u64,
     ) -> Answer {
-        let Request {
-            level,
-            calls,
-            frames,
-        } = request;
+        let Request { level, calls, frames } = request;
         let (held, publication) = self.publication(&execution_id)?;
         held.gate.phase().allows(Verb::OpenResult)?;
         ensure(
@@ -70,9 +66,7 @@ impl Kernel {
         let pinned = self.pinned()?;
         let peers = publication_peers(pinned, &self.others, &publication.header.participants)?;
         let before = level.saturating_sub(1);
-        let mut heard = publication
-            .course
-            .hear(&plan, &pinned.node, &peers, (before, frames))?;
+        let mut heard = publication.course.hear(&plan, &pinned.node, &peers, (before, frames))?;
         let events = match publication.course.ask(&plan, level, &calls, &heard)? {
             Asked::Again => return repeated(&publication.replies, level),
             Asked::Elsewhere => {
@@ -84,23 +78,11 @@ impl Kernel {
             Asked::Next(events) => events,
         };
         self.refuse_unseen(peers.keys())?;
-        let raised = self
-            .others
-            .raised_by(pinned, std::mem::take(&mut heard.headers))?;
-        let ready = Ready {
-            record: held.clone(),
-            plan,
-            peers,
-            heard,
-            events,
-            raised,
-        };
+        let raised = self.others.raised_by(pinned, std::mem::take(&mut heard.headers))?;
+        let ready = Ready { record: held.clone(), plan, peers, heard, events, raised };
         let raised = ready.raised.clone();
-        let reply = if level == OPEN {
-            self.open_share(ready, now_ms)
-        } else {
-            self.confirm(ready)
-        }?;
+        let reply =
+            if level == OPEN { self.open_share(ready, now_ms) } else { self.confirm(ready) }?;
         // Frames of a level that failed were not taken, so they raised nothing.
         if matches!(&reply, KernelReply::Level(level) if level.header.is_some()) {
             raised.into_iter().for_each(|mark| self.others.set(mark));
@@ -110,14 +92,7 @@ impl Kernel {
 
     /// Level 2: with all grants, the share leaves.
     fn open_share(&mut self, ready: Ready, now_ms: u64) -> Answer {
-        let Ready {
-            mut record,
-            plan,
-            peers,
-            heard,
-            events,
-            raised,
-        } = ready;
+        let Ready { mut record, plan, peers, heard, events, raised } = ready;
         check_grants(self.pinned()?, &record, &plan, (&peers, &heard))?;
         let intent = intent_link(&record.intent);
         ledger::refuse_tombstoned(&mut self.vault, &record.intent)?;
@@ -130,20 +105,13 @@ impl Kernel {
         }
         let said = match &record.holding {
             Holding::Signature { .. } => Bytes(record.share(&mut self.vault)?.to_vec()),
-            Holding::Key { ready } => Bytes(codec::encode(&Signed::new(
-                ready.clone(),
-                self.identity.signer(),
-            ))),
+            Holding::Key { ready } => {
+                Bytes(codec::encode(&Signed::new(ready.clone(), self.identity.signer())))
+            }
         };
         let mut output = Output::default();
         for event in &events {
-            output.say(
-                event,
-                Word {
-                    broadcast: Some(said.clone()),
-                    ..Word::default()
-                },
-            );
+            output.say(event, Word { broadcast: Some(said.clone()), ..Word::default() });
         }
         let mut draft = self.draft();
         save_marks(&mut draft, &raised);
@@ -161,14 +129,7 @@ impl Kernel {
 
     /// Level 3: every share is checked, the result verified under the key, and said by every kernel alike.
     fn confirm(&mut self, ready: Ready) -> Answer {
-        let Ready {
-            mut record,
-            plan,
-            peers,
-            heard,
-            events,
-            raised,
-        } = ready;
+        let Ready { mut record, plan, peers, heard, events, raised } = ready;
         let own = self.pinned()?.node.clone();
         let put_together = match &record.holding {
             Holding::Signature { ready, .. } => {
@@ -198,10 +159,7 @@ impl Kernel {
                     broadcast: Some(Bytes(digest::sha256(&result).0.to_vec())),
                     ..Word::default()
                 },
-                _ => Word {
-                    public: Some(result.clone()),
-                    ..Word::default()
-                },
+                _ => Word { public: Some(result.clone()), ..Word::default() },
             };
             output.say(event, word);
         }
@@ -210,11 +168,7 @@ impl Kernel {
         if let Holding::Key { ready } = &record.holding {
             reply.key_ready = Some(Signed::new(ready.clone(), self.identity.signer()));
             let share = Zeroizing::new(record.share(&mut self.vault)?.to_vec());
-            draft.put_secret(
-                Kind::KeyShare,
-                &key_share_id(&ready.key_id, &link_of(ready)),
-                share,
-            );
+            draft.put_secret(Kind::KeyShare, &key_share_id(&ready.key_id, &link_of(ready)), share);
         }
         record.wipe(&mut draft);
         if let Some(publication) = &mut record.publication {
@@ -273,10 +227,7 @@ impl Kernel {
             record.failed = true;
         }
         let mut gate = record.gate;
-        if matches!(
-            (&failure, &record.holding),
-            (Failure::Blamed(_), Holding::Signature { .. })
-        ) {
+        if matches!((&failure, &record.holding), (Failure::Blamed(_), Holding::Signature { .. })) {
             self.count_failure(&intent, &failure, &mut draft)?;
             let link = intent_link(&intent);
             let mut mark = IntentMark::load(&mut self.vault, &link)?;
@@ -298,13 +249,8 @@ fn payloads(plan: &Plan, op: MicroOp, heard: &Heard) -> BTreeMap<String, Vec<u8>
     let Some(index) = op_step(plan, op) else {
         return BTreeMap::new();
     };
-    let of_step = heard
-        .payloads
-        .iter()
-        .filter(|((step, _), _)| *step == index);
-    of_step
-        .map(|((_, from), bytes)| (from.as_str().to_owned(), bytes.to_vec()))
-        .collect()
+    let of_step = heard.payloads.iter().filter(|((step, _), _)| *step == index);
+    of_step.map(|((_, from), bytes)| (from.as_str().to_owned(), bytes.to_vec())).collect()
 }
 
 /// Every other participant's kernel said yes, to this result, in this publication, at this head.
@@ -327,10 +273,8 @@ fn check_grants(
     )?;
     let step = op_step(plan, MicroOp::GateGrant).ok_or_else(|| bad("the plan has no gate"))?;
     for (node, peer) in peers {
-        let said = heard
-            .payloads
-            .get(&(step, node.clone()))
-            .ok_or_else(|| bad("a grant is missing"))?;
+        let said =
+            heard.payloads.get(&(step, node.clone())).ok_or_else(|| bad("a grant is missing"))?;
         let grant: Signed<PublicationReceipt> =
             codec::decode(said).map_err(|_| bad("a payload is no grant"))?;
         let body = grant
@@ -341,17 +285,9 @@ fn check_grants(
             ReasonCode::PublicationDenied,
             "a participant did not grant",
         )?;
-        ensure(
-            body.head == head,
-            ReasonCode::StaleEpoch,
-            "a grant at another head",
-        )?;
+        ensure(body.head == head, ReasonCode::StaleEpoch, "a grant at another head")?;
         let fence = fenced(&pinned.state, node, body.boot.generation);
-        ensure(
-            !fence,
-            ReasonCode::SplitBrainFenced,
-            "a grant by a fenced boot",
-        )?;
+        ensure(!fence, ReasonCode::SplitBrainFenced, "a grant by a fenced boot")?;
         let expected = PublicationReceipt {
             node: node.clone(),
             boot: body.boot,
@@ -362,11 +298,7 @@ fn check_grants(
             time_ms: body.time_ms,
             ..own.body.clone()
         };
-        ensure(
-            *body == expected,
-            ReasonCode::BindingMismatch,
-            "a grant of something else",
-        )?;
+        ensure(*body == expected, ReasonCode::BindingMismatch, "a grant of something else")?;
     }
     Ok(())
 }
@@ -391,10 +323,8 @@ fn signature(
     shares.insert(me.to_owned(), share.to_vec());
     let key =
         SuiteGroupKey::decode(suite(ready.backend), &ready.package).map_err(|_| Failure::Bug)?;
-    let commitments = commitments
-        .iter()
-        .map(|c| (c.node.as_str().to_owned(), c.bytes.to_vec()))
-        .collect();
+    let commitments =
+        commitments.iter().map(|c| (c.node.as_str().to_owned(), c.bytes.to_vec())).collect();
     let signature = dvm_blame::aggregate(&key, &commitments, message, &shares)?;
     Ok(Bytes(signature.to_vec()))
 }
@@ -404,14 +334,9 @@ fn key_fact(ready: &KeyReady, plan: &Plan, peers: &Peers, heard: &Heard) -> Resu
     let step = op_step(plan, MicroOp::OpenKey).ok_or(Failure::Bug)?;
     for (node, peer) in peers {
         let blamed = || Failure::Blamed(node.clone());
-        let said = heard
-            .payloads
-            .get(&(step, node.clone()))
-            .ok_or_else(blamed)?;
+        let said = heard.payloads.get(&(step, node.clone())).ok_or_else(blamed)?;
         let fact: Signed<KeyReady> = codec::decode(said).map_err(|_| blamed())?;
-        let body = fact
-            .verify(peer.passport.kernel_key)
-            .map_err(|_| blamed())?;
+        let body = fact.verify(peer.passport.kernel_key).map_err(|_| blamed())?;
         if body != ready {
             return Err(blamed());
         }

@@ -37,11 +37,7 @@ pub(crate) fn compiled(
     let compiled = dvm_score::compile(&intent.act, run, backend, &header.participants)
         .map_err(|error| Stop::refused(error.code(), "the act does not compile"))?;
     let same = compiled.plan_id() == header.plan_id;
-    ensure(
-        same,
-        ReasonCode::BindingMismatch,
-        "the plan is not the one this kernel compiled",
-    )?;
+    ensure(same, ReasonCode::BindingMismatch, "the plan is not the one this kernel compiled")?;
     Ok(compiled.into_plan())
 }
 
@@ -74,11 +70,7 @@ fn check_participants(
         }
         (_, None) => false,
     };
-    ensure(
-        sorted && fit,
-        ReasonCode::BindingMismatch,
-        "participants do not fit the key",
-    )
+    ensure(sorted && fit, ReasonCode::BindingMismatch, "participants do not fit the key")
 }
 
 /// Checks every opening, and gives the other participants and what to remember of them.
@@ -94,11 +86,7 @@ fn check_opens(
     };
     let links: Vec<Link> = proposal.opens.iter().map(Signed::link).collect();
     ensure(links == *opens, bad, "the header names other openings")?;
-    let in_order = proposal
-        .opens
-        .iter()
-        .map(|o| &o.body.node)
-        .eq(&proposal.header.participants);
+    let in_order = proposal.opens.iter().map(|o| &o.body.node).eq(&proposal.header.participants);
     ensure(in_order, bad, "one opening per participant, in order")?;
     let (mut peers, mut raised) = (Peers::new(), Vec::new());
     for signed in &proposal.opens {
@@ -137,10 +125,7 @@ fn check_opens(
         ensure(!fence, ReasonCode::SplitBrainFenced, "a fenced boot")?;
         let statement = Statement::Open(Box::new(signed.clone()));
         raised.extend(others.raised(pinned, passport, statement)?);
-        let peer = Peer {
-            passport: passport.clone(),
-            boot: PeerBoot::Exactly(open.boot),
-        };
+        let peer = Peer { passport: passport.clone(), boot: PeerBoot::Exactly(open.boot) };
         peers.insert(open.node.clone(), peer);
     }
     Ok((peers, raised))
@@ -154,11 +139,7 @@ impl Kernel {
         now_ms: u64,
     ) -> Answer {
         let header = &proposal.header;
-        ensure(
-            frames.is_empty(),
-            ReasonCode::BindingMismatch,
-            "an act starts without frames",
-        )?;
+        ensure(frames.is_empty(), ReasonCode::BindingMismatch, "an act starts without frames")?;
         self.refuse_banned(header)?;
         let run = self
             .runs
@@ -188,11 +169,8 @@ impl Kernel {
 
         let seed = self.draw();
         let performance = self.prepare(header, ready.as_ref(), backend)?;
-        let mut running = self.running(
-            proposal.header,
-            (plan, peers, seed),
-            (backend, ready, performance),
-        )?;
+        let mut running =
+            self.running(proposal.header, (plan, peers, seed), (backend, ready, performance))?;
         running.raised = raised;
         let execution_id = running.course.execution_id;
         let permits = running.course.mint(&running.plan, 1);
@@ -205,10 +183,7 @@ impl Kernel {
         if let Some(run) = self.runs.get_mut(&intent) {
             run.stage = Stage::Running(Box::new(running));
         }
-        Ok(KernelReply::Started {
-            execution_id,
-            permits,
-        })
+        Ok(KernelReply::Started { execution_id, permits })
     }
 
     /// Refuses a signer that cheated on this key.
@@ -218,20 +193,9 @@ impl Kernel {
         };
         let act = run.intent.act.clone();
         let usage = Usage::load(&mut self.vault, &act)?;
-        let unfrozen = self
-            .pinned()?
-            .state
-            .key(act.key_id())
-            .and_then(|r| r.unfrozen_seq);
-        let banned = header
-            .participants
-            .iter()
-            .any(|node| usage.bans(node, unfrozen));
-        ensure(
-            !banned,
-            ReasonCode::PartyBanned,
-            "a signer cheated on this key",
-        )
+        let unfrozen = self.pinned()?.state.key(act.key_id()).and_then(|r| r.unfrozen_seq);
+        let banned = header.participants.iter().any(|node| usage.bans(node, unfrozen));
+        ensure(!banned, ReasonCode::PartyBanned, "a signer cheated on this key")
     }
 
     fn running(
@@ -273,10 +237,7 @@ impl Kernel {
         let Some(run) = self.runs.get(&header.intent) else {
             return Err(Stop::internal("no run"));
         };
-        if let Act::KeyGenerate {
-            threshold, roster, ..
-        } = &run.intent.act
-        {
+        if let Act::KeyGenerate { threshold, roster, .. } = &run.intent.act {
             let terms = KeygenTerms {
                 execution_id: header.execution_id(),
                 roster,
@@ -291,10 +252,7 @@ impl Kernel {
         let message = admitted.act.bytes_to_sign().unwrap_or_default().to_vec();
         let id = key_share_id(&ready.key_id, &link_of(ready));
         let share = store::read(&mut self.vault, Kind::KeyShare, &id)?.ok_or_else(|| {
-            Stop::refused(
-                ReasonCode::NotFound,
-                "this kernel holds no share of the active key",
-            )
+            Stop::refused(ReasonCode::NotFound, "this kernel holds no share of the active key")
         })?;
         Performance::signing(backend, &share, message).map_err(bug)
     }
