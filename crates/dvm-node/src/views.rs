@@ -22,6 +22,10 @@ pub struct ExecutionView {
     pub codes: Vec<String>,
     /// Peers it waits for.
     pub missing: Vec<String>,
+    /// Peers that a check named: their kernels signed what no honest kernel says. Not asked again.
+    pub culprits: Vec<String>,
+    /// Peers that a try went on without: they were silent past the deadline, or stopped too often.
+    pub left_out: Vec<String>,
     /// The act's class, such as `sign.message`.
     pub act: String,
     /// The key.
@@ -90,6 +94,18 @@ pub struct MemberView {
     pub link: String,
     /// Highest boot generation seen of its kernel.
     pub boot_generation: Option<u64>,
+    /// Why this node's kernel does no work with that one's: `SPLIT_BRAIN_FENCED` for a vault that was restored, or that
+    /// runs twice. Of this node itself: why its own kernel stopped for good.
+    pub refused: Option<String>,
+}
+
+/// Evidence that a node's kernel runs twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FenceView {
+    /// The node.
+    pub node: String,
+    /// The fencing record: two statements by that kernel which no single kernel makes. Canonical bytes, hex.
+    pub record_hex: String,
 }
 
 /// The cluster as this node sees it.
@@ -113,6 +129,8 @@ pub struct StatusView {
     pub kernel_pid: u32,
     /// Members.
     pub members: Vec<MemberView>,
+    /// Nodes whose kernels run twice, with the evidence.
+    pub fences: Vec<FenceView>,
     /// Operations that this node knows.
     pub operations: u64,
     /// Transactions of this node's journal since it started.

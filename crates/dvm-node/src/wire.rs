@@ -17,6 +17,7 @@ use dvm_core::limits;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
 use dvm_core::run::{Open, Proposal};
+use dvm_core::sighting::{FencingRecord, Sighting};
 use dvm_core::sign::Signed;
 use dvm_evidence::peer::PeerEvidence;
 use dvm_policy::Role;
@@ -176,4 +177,8 @@ pub enum PeerMessage {
         /// Its part of the bundle; none if it never saw the intent.
         part: Option<Box<PeerEvidence>>,
     },
+    /// What the sender's kernel had seen of the receiver's before its latest greeting.
+    Sighting(Box<Signed<Sighting>>),
+    /// Evidence that a node's kernel runs twice.
+    Fencing(Box<FencingRecord>),
 }

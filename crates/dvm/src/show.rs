@@ -77,6 +77,8 @@ pub(crate) fn execution(view: &ExecutionView) -> String {
     row("publication", view.publication_id.as_deref().unwrap_or_default());
     row("why", &view.codes.join(", "));
     row("waits for", &view.missing.join(", "));
+    row("culprits", &view.culprits.join(", "));
+    row("left out", &view.left_out.join(", "));
     row("signers", &view.signers.join(", "));
     row("approvals", &view.approvals.join(", "));
     row("result ref", view.result_ref.as_deref().unwrap_or_default());
@@ -150,6 +152,8 @@ mod tests {
             state: text(state),
             codes: codes.iter().map(|code| text(code)).collect(),
             missing: Vec::new(),
+            culprits: Vec::new(),
+            left_out: Vec::new(),
             act: text("sign.message"),
             key_id: text("k"),
             key_epoch: 1,

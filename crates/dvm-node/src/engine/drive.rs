@@ -17,6 +17,7 @@ use dvm_core::sign::Signed;
 use dvm_core::trace::{FrameFact, Terminal, TickKind, TraceEvent};
 use dvm_vm::{Ctx, StepError};
 
+use super::culprits::awaited;
 use super::ladder::{Session, SignedEnvelope};
 use super::operation::State;
 use super::{Effect, Engine, Want};
@@ -24,8 +25,10 @@ use crate::wire::PeerMessage;
 
 /// Frames of runs that are not known yet, kept this long at most.
 pub const EARLY_TTL_MS: u64 = 5_000;
-/// And so many at most: sixteen peers, sixteen runs.
-pub const EARLY_MAX: usize = PARTIES_MAX * PARTIES_MAX;
+/// And so many of each peer at most: two levels of sixteen runs. One peer cannot crowd out another.
+pub const EARLY_MAX: usize = 2 * PARTIES_MAX;
+/// And of so many payload bytes each: a level of sixteen holders' key generation has a tenth of it.
+pub const EARLY_BYTES_MAX: usize = 64 << 10;
 
 /// One run as this node drives it.
 pub struct Run {
@@ -146,6 +149,12 @@ impl Engine {
         for node in others {
             self.send(&node, 0, PeerMessage::Stopped { execution_id: *run_id, code });
         }
+        if code == ReasonCode::SplitBrainFenced {
+            self.leave_boots_out(&run);
+        }
+        if code == ReasonCode::PartyBanned {
+            self.leave_out_banned(&run);
+        }
         self.run_stopped(&run.intent, run_id, code);
     }
 
@@ -213,7 +222,7 @@ impl Engine {
         self.ask(call, Want::Level { run: *run_id });
     }
 
-    fn resume_level(&mut self, run_id: &B32) {
+    pub(super) fn resume_level(&mut self, run_id: &B32) {
         let Some(run) = self.runs.get(run_id) else { return };
         let level = run.vm.level();
         if level > 0 && !run.vm.frontier(&run.ctx).open_calls.is_empty() {
@@ -238,6 +247,7 @@ impl Engine {
             }
             _ => self.poison(run_id, ReasonCode::Internal),
         }
+        self.opening_failed(run_id);
     }
 
     /// A level is performed and on the kernel's disk: frames out first, then this node's own record.
@@ -298,7 +308,9 @@ impl Engine {
             commits,
             message: PeerMessage::Frame(Box::new(frame)),
         });
+        let before = self.out.len();
         self.out.splice(at..at, sends);
+        self.shift_owed(at, self.out.len() - before);
     }
 
     /// A peer's frame: up the ladder, then into the VM.
@@ -311,10 +323,7 @@ impl Engine {
         let run_id = frame.execution_id();
         let known = self.runs.get(&run_id).is_some_and(|r| r.started);
         if !known {
-            if self.early.len() < EARLY_MAX {
-                self.early.push_back((self.now_ms, frame.envelope().clone()));
-            }
-            return;
+            return self.keep_early(frame.envelope());
         }
         let Some(run) = self.runs.get(&run_id) else { return };
         let session = Session {
@@ -337,6 +346,18 @@ impl Engine {
             run.received.entry(slot).or_insert(envelope);
         }
         self.feed(&run_id, event);
+    }
+
+    /// Keeps a frame of a run that is not known yet: few of each sender, each short, none twice.
+    fn keep_early(&mut self, envelope: &Envelope) {
+        let from = &envelope.header.body.from;
+        let of_sender = self.early.iter().filter(|(_, e)| e.header.body.from == *from);
+        let known = of_sender.clone().any(|(_, e)| e == envelope);
+        let payloads = envelope.broadcast.payloads.iter().chain(&envelope.private.payloads);
+        let bytes: usize = payloads.map(|payload| payload.len()).sum();
+        if !known && of_sender.count() < EARLY_MAX && bytes <= EARLY_BYTES_MAX {
+            self.early.push_back((self.now_ms, envelope.clone()));
+        }
     }
 
     /// Frames that came before their run was known.
@@ -377,46 +398,16 @@ impl Engine {
     fn run_ended(&mut self, run_id: &B32, terminal: &Terminal) {
         self.sign_trace_root(run_id);
         let Some(run) = self.runs.get(run_id) else { return };
-        let (intent, publishes) = (run.intent, run.ctx.publishes());
+        let publishes = run.ctx.publishes();
         match terminal {
             Terminal::Done if publishes => self.publication_done(run_id),
             Terminal::Done => self.act_done(run_id),
-            Terminal::Benign(code) | Terminal::Blamed { code, .. } => {
-                let missing = run.vm.frontier(&run.ctx).missing_peers;
-                let culprit = match terminal {
-                    Terminal::Blamed { culprit, .. } => Some(culprit.clone()),
-                    _ => None,
-                };
-                if let Some(gathering) = self.gathering.get_mut(&intent) {
-                    gathering.excluded.extend(missing.iter().cloned());
-                    gathering.excluded.extend(culprit);
-                }
-                if let Some(op) = self.operations.get_mut(&intent) {
-                    op.missing = missing;
-                }
-                if *code == ReasonCode::Equivocation {
-                    self.share_headers(run_id);
-                }
-                let others: Vec<NodeId> = self
-                    .runs
-                    .get(run_id)
-                    .map(|r| r.ctx.others().cloned().collect())
-                    .unwrap_or_default();
-                for node in others {
-                    let stopped = PeerMessage::Stopped { execution_id: *run_id, code: *code };
-                    self.send(&node, 0, stopped);
-                }
-                self.ask(
-                    KernelCall::Abort { execution_id: *run_id, code: *code },
-                    Want::Abort { run: *run_id },
-                );
-                self.run_stopped(&intent, run_id, *code);
-            }
+            Terminal::Benign(_) | Terminal::Blamed { .. } => self.run_failed(run_id, terminal),
         }
     }
 
     /// Two stories of one peer: everyone gets both, so that everyone can prove it.
-    fn share_headers(&mut self, run_id: &B32) {
+    pub(super) fn share_headers(&mut self, run_id: &B32) {
         let Some(run) = self.runs.get(run_id) else { return };
         let told = match run.events.last() {
             Some(TraceEvent::Frame(fact)) => vec![fact.header.clone()],
@@ -493,6 +484,8 @@ impl Engine {
             }
             return;
         }
+        let intent = run.intent;
+        self.count_stop(&intent, from);
         self.feed(run_id, TraceEvent::Cancel(code));
     }
 
@@ -505,8 +498,13 @@ impl Engine {
             return;
         }
         let publishes = run.ctx.publishes();
-        let missing = run.vm.frontier(&run.ctx).missing_peers;
-        let own_out = run.emitted >= level;
+        let missing = awaited(run);
+        // In doubt the own frame is kept back, and time passes all the same.
+        let in_doubt = matches!(
+            run.vm.frontier(&run.ctx).blocked_on,
+            Some(dvm_vm::BlockedOn::Headers { .. })
+        );
+        let own_out = run.emitted >= level || in_doubt;
         if missing.is_empty() || !own_out {
             return;
         }
@@ -521,6 +519,10 @@ impl Engine {
                 self.feed(run_id, TraceEvent::Tick { kind: TickKind::Soft, level });
             } else {
                 self.resend_all(run_id);
+            }
+            if publishes && self.runs.get(run_id).is_some_and(|r| r.published.is_some()) {
+                // The kernel has verified the result. Whoever is silent now cannot keep it from its owner.
+                return self.publication_done(run_id);
             }
             self.waiting_for(&intent, missing);
         }

@@ -30,6 +30,9 @@ impl Engine {
         let intent = run.intent;
         let result_ref = run.permit_receipt.as_ref().and_then(|r| r.body.result_ref);
         let Some(result_ref) = result_ref else { return };
+        if !self.same_result(run_id, &result_ref) {
+            return;
+        }
         let Some(op) = self.operations.get_mut(&intent) else { return };
         op.result_ref = Some(result_ref);
         self.set_state(&intent, State::Executed, Vec::new());
@@ -196,6 +199,7 @@ impl Engine {
 
     /// The result is out and everyone confirmed it.
     pub(super) fn publication_done(&mut self, run_id: &B32) {
+        self.check_confirms(run_id);
         let Some(run) = self.runs.get(run_id) else { return };
         let intent = run.intent;
         let Some(op) = self.operations.get(&intent) else { return };

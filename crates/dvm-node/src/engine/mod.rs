@@ -15,6 +15,7 @@
 mod approvals;
 mod collect;
 mod consider;
+mod culprits;
 mod drive;
 mod gate;
 mod ladder;
@@ -24,6 +25,7 @@ mod peers;
 mod propose;
 mod query;
 mod records;
+mod sightings;
 mod submit;
 mod timers;
 
@@ -38,6 +40,7 @@ use dvm_core::ids::{IdempotencyKey, NodeId, Tenant};
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
 use dvm_core::run::Boot;
+use dvm_core::sighting::FencingRecord;
 use dvm_core::sign::Signed;
 use dvm_governance::AuthorityState;
 use dvm_policy::{Ledger, PolicySet};
@@ -223,6 +226,10 @@ enum Want {
     Deny { intent: Link },
     Cosign { entry: Box<LogEntry> },
     Adopt { entries: Vec<LogEntry>, certificate: Box<HeadCertificate> },
+    Sight { node: NodeId },
+    Show { by: NodeId },
+    Fences,
+    Standing,
 }
 
 /// What is known of a peer.
@@ -231,6 +238,12 @@ struct Peer {
     up: bool,
     boot: Option<Boot>,
     head: Option<HeadRef>,
+    /// Its kernel's word on itself, not judged yet.
+    attestation: Option<Signed<Attestation>>,
+    /// Why the own kernel does no work with its boot.
+    refused: Option<ReasonCode>,
+    /// Whether its kernel has said, to this boot, what it saw of the own one.
+    spoken: bool,
 }
 
 /// Who this node is and what it works under.
@@ -276,10 +289,14 @@ pub struct Engine {
     runs: BTreeMap<B32, Run>,
     early: VecDeque<(u64, Envelope)>,
     peers: BTreeMap<NodeId, Peer>,
+    /// Nodes whose kernels run twice, as the own kernel keeps it.
+    fences: Vec<FencingRecord>,
     chain: Vec<dvm_core::sign::Signed<dvm_core::receipt::ChainEntry>>,
     waiters: Vec<query::Waiter>,
     collections: BTreeMap<Link, collect::Collection>,
     out: Vec<Effect>,
+    /// What will be written at which place in `out`.
+    owed: Vec<(usize, records::Owed)>,
     /// Where in `out` the frames of the level being taken belong.
     emit_at: Option<usize>,
 }
@@ -320,10 +337,12 @@ impl Engine {
             runs: BTreeMap::new(),
             early: VecDeque::new(),
             peers,
+            fences: Vec::new(),
             chain: Vec::new(),
             waiters: Vec::new(),
             collections: BTreeMap::new(),
             out: Vec::new(),
+            owed: Vec::new(),
             emit_at: None,
         };
         engine.recover(recovered)?;
@@ -348,6 +367,7 @@ impl Engine {
             Input::Down(node) => self.on_down(&node),
             Input::Tick => self.on_tick(),
         }
+        self.settle();
         std::mem::take(&mut self.out)
     }
 
@@ -377,6 +397,10 @@ impl Engine {
             Want::Deny { intent } => self.on_denied(&intent, reply),
             Want::Cosign { entry } => self.on_cosigned(&entry, reply),
             Want::Adopt { entries, certificate } => self.on_adopted(entries, *certificate, reply),
+            Want::Sight { node } => self.on_sighted(&node, reply),
+            Want::Show { by } => self.on_shown(&by, reply),
+            Want::Fences => self.on_fences(reply),
+            Want::Standing => self.on_standing(reply),
         }
     }
 

@@ -99,6 +99,10 @@ pub struct Operation {
     pub codes: Vec<ReasonCode>,
     /// Peers it waits for.
     pub missing: Vec<NodeId>,
+    /// Peers that a check named, over what their kernels signed.
+    pub culprits: Vec<NodeId>,
+    /// Peers that a try went on without: they were silent, or stopped too often.
+    pub left_out: Vec<NodeId>,
     /// Approvals seen.
     pub approvals: Vec<Signed<Approval>>,
     /// Denials seen.
@@ -143,6 +147,8 @@ pub(super) struct Gathering {
     pub asked_by: Option<(NodeId, u32)>,
     /// Peers that let an earlier try down.
     pub excluded: BTreeSet<NodeId>,
+    /// How often a peer stopped a try.
+    pub stops: BTreeMap<NodeId, u32>,
     /// Whether the kernel is being asked.
     pub opening: bool,
     /// Serial commits behind that question.
@@ -167,6 +173,8 @@ impl Operation {
             state: State::Proposed,
             codes: Vec::new(),
             missing: Vec::new(),
+            culprits: Vec::new(),
+            left_out: Vec::new(),
             approvals: Vec::new(),
             denials: Vec::new(),
             admissions: Vec::new(),

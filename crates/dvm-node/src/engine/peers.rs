@@ -54,10 +54,12 @@ impl Engine {
             PeerMessage::Evidence { intent, part } => {
                 self.on_evidence(from, intent, part.map(|p| *p))
             }
+            PeerMessage::Sighting(sighting) => self.on_sighting(from, sighting),
+            PeerMessage::Fencing(record) => self.on_fencing(record),
         }
     }
 
-    fn hello(&mut self, to: &NodeId) {
+    pub(super) fn hello(&mut self, to: &NodeId) {
         let head = self.head();
         let attestation = self.attestation.clone().map(Box::new);
         self.send(to, 0, PeerMessage::Hello { attestation, head });
@@ -85,31 +87,10 @@ impl Engine {
         }
     }
 
-    /// A peer says which run of its kernel speaks. An older one than seen is fenced off.
+    /// A peer says which run of its kernel speaks, and at which head.
     fn on_hello(&mut self, from: &NodeId, attestation: Option<Signed<Attestation>>, head: HeadRef) {
-        let key = self.authority.passport(from).map(|p| p.kernel_key);
-        if let (Some(attestation), Some(key)) = (attestation, key) {
-            let Ok(body) = attestation.verify(key) else {
-                return self.log(
-                    "hello refused",
-                    from.to_string(),
-                    Some(ReasonCode::BindingMismatch),
-                );
-            };
-            let boot = body.boot;
-            let Some(peer) = self.peers.get_mut(from) else { return };
-            if peer.boot.is_some_and(|seen| {
-                seen.generation > boot.generation
-                    || seen.generation == boot.generation && seen.id != boot.id
-            }) {
-                return self.log(
-                    "peer is fenced",
-                    from.to_string(),
-                    Some(ReasonCode::SplitBrainFenced),
-                );
-            }
-            peer.boot = Some(boot);
-            self.save_peer(from);
+        if let Some(attestation) = attestation {
+            self.sight(from, attestation);
         }
         if let Some(peer) = self.peers.get_mut(from) {
             peer.head = Some(head);
@@ -215,6 +196,8 @@ impl Engine {
             self.adopting = true;
             self.ask(call, Want::Adopt { entries: Vec::new(), certificate: Box::new(certificate) });
         }
+        self.ask(KernelCall::Fence { record: None }, Want::Fences);
+        self.sight_pending();
         self.ask(KernelCall::Status, Want::Status);
         for node in self.peers.keys().cloned().collect::<Vec<_>>() {
             self.hello(&node);
@@ -233,7 +216,7 @@ impl Engine {
             .collect();
         for (link, act_run) in open {
             let listed = held.iter().find(|h| h.execution_id == act_run);
-            let listed = listed.map(|h| (h.result_ref, h.phase == "Opening"));
+            let listed = listed.map(|h| (h.result_ref, !matches!(h.phase.as_str(), "Held" | "Granted")));
             // A kernel that has put the result together lists it no longer, but repeats its last words.
             let opened = self.operations.get(&link).filter(|op| op.state == State::Opening);
             let opened = opened.and_then(|op| op.result_ref).map(|result| (result, true));

@@ -55,9 +55,9 @@ impl Engine {
         }
         let (holders, _) = self.holders(&op.intent.act);
         let answered = |node: &NodeId| {
-            self.gathering.get(link).is_some_and(|g| {
-                g.answers.get(node).is_some_and(|a| a.open.is_some()) || g.excluded.contains(node)
-            })
+            let gathering = self.gathering.get(link);
+            self.without(link, node)
+                || gathering.and_then(|g| g.answers.get(node)).is_some_and(|a| a.open.is_some())
         };
         let ask = Consider {
             intent: op.intent.clone(),
@@ -84,6 +84,9 @@ impl Engine {
         let link = answer.intent;
         if let Some(code) = answer.code {
             self.log("peer did not open", format!("{link} {from}"), Some(code));
+        }
+        if self.without(&link, from) {
+            return;
         }
         // A coordinator that has restarted gathers anew; this answers what it asked before.
         let Some(gathering) = self.gathering.get_mut(&link) else { return };

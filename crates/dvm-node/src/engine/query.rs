@@ -6,11 +6,12 @@ use dvm_core::bytes::B32;
 use dvm_core::intent::Act;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
+use dvm_core::sighting::FencingRecord;
 use serde_json::{Value, json};
 
 use super::operation::{Operation, State};
 use super::{ApiCall, ApiReply, Engine, Token};
-use crate::views::{ExecutionView, KeyView, MemberView};
+use crate::views::{ExecutionView, FenceView, KeyView, MemberView};
 
 /// Callers that may wait at one node at once.
 pub const WAITERS_MAX: usize = 10_000;
@@ -117,6 +118,8 @@ impl Engine {
             state: op.state.event().to_owned(),
             codes: op.codes.iter().map(ToString::to_string).collect(),
             missing: op.missing.iter().map(ToString::to_string).collect(),
+            culprits: op.culprits.iter().map(ToString::to_string).collect(),
+            left_out: op.left_out.iter().map(ToString::to_string).collect(),
             act: op.intent.act.class().name().to_owned(),
             key_id: op.intent.act.key_id().to_string(),
             key_epoch: op.intent.act.key_epoch(),
@@ -218,15 +221,22 @@ impl Engine {
     }
 
     fn status_view(&self) -> Value {
+        let named = |code: ReasonCode| code.to_string();
+        let fence = |record: &FencingRecord| FenceView {
+            node: record.node.to_string(),
+            record_hex: hex::encode(dvm_core::codec::encode(record)),
+        };
         let mut members = vec![MemberView {
             node: self.me.to_string(),
             link: "self".to_owned(),
             boot_generation: self.attestation.as_ref().map(|a| a.body.boot.generation),
+            refused: self.attestation.as_ref().and_then(|a| a.body.stopped).map(named),
         }];
         members.extend(self.peers.iter().map(|(node, peer)| MemberView {
             node: node.to_string(),
             link: if peer.up { "up" } else { "down" }.to_owned(),
             boot_generation: peer.boot.map(|b| b.generation),
+            refused: peer.refused.map(named),
         }));
         json!({
             "node": self.me.to_string(),
@@ -236,6 +246,7 @@ impl Engine {
             "log_root": self.head().root.hex(),
             "policy_root": self.policy.policy_root().to_string(),
             "members": members,
+            "fences": self.fences.iter().map(fence).collect::<Vec<_>>(),
             "operations": self.operations.len(),
         })
     }
@@ -250,6 +261,7 @@ impl Engine {
             "boot_generation": a.boot.generation,
             "boot_id": a.boot.id.hex(),
             "vault_seq": a.vault_seq,
+            "stopped": a.stopped.map(|code| code.to_string()),
             "binary_sha256": a.binary.hex(),
             "version": a.version,
             "layers": a.layers,

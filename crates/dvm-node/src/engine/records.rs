@@ -95,16 +95,59 @@ fn frame_key(run: &B32, sent: bool, level: u16, peer: &NodeId) -> Vec<u8> {
     [&run.0[..], &[u8::from(sent)], &level.to_be_bytes(), peer.as_str().as_bytes()].concat()
 }
 
+/// What is written once per input, as it is when the input is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owed {
+    /// An operation.
+    Operation(Link),
+    /// A run's record.
+    Run(B32),
+}
+
 impl Engine {
     fn write(&mut self, writes: Vec<Write>) {
         self.out.push(Effect::Write(writes));
     }
 
-    /// An operation as it is now.
+    /// Keeps a place for something that is written when the input is done. All writes of an input become
+    /// durable together, so its last content may stand where its first was due.
+    fn owe(&mut self, what: Owed) {
+        if self.owed.iter().all(|(_, owed)| *owed != what) {
+            self.owed.push((self.out.len(), what));
+            self.write(Vec::new());
+        }
+    }
+
+    /// Fills the places that were kept.
+    pub(super) fn settle(&mut self) {
+        for (place, what) in std::mem::take(&mut self.owed) {
+            let due = match what {
+                Owed::Operation(link) => self.operation_write(&link),
+                Owed::Run(run_id) => self.run_write(&run_id),
+            };
+            if let Some(Effect::Write(writes)) = self.out.get_mut(place) {
+                writes.extend(due);
+            }
+        }
+    }
+
+    /// Effects were put in front of this place.
+    pub(super) fn shift_owed(&mut self, from: usize, by: usize) {
+        for (place, _) in self.owed.iter_mut().filter(|(place, _)| *place >= from) {
+            *place += by;
+        }
+    }
+
+    /// An operation as it is when this input is done.
     pub(super) fn save(&mut self, link: &Link) {
-        let Some(op) = self.operations.get(link) else { return };
-        let value = codec::encode(op);
-        self.write(vec![put(Table::Intents, link.to_bytes(), value)]);
+        if self.operations.contains_key(link) {
+            self.owe(Owed::Operation(*link));
+        }
+    }
+
+    fn operation_write(&self, link: &Link) -> Option<Write> {
+        let op = self.operations.get(link)?;
+        Some(put(Table::Intents, link.to_bytes(), codec::encode(op)))
     }
 
     pub(super) fn set_state(&mut self, link: &Link, state: State, codes: Vec<ReasonCode>) {
@@ -151,7 +194,13 @@ impl Engine {
     }
 
     fn save_run(&mut self, run_id: &B32) {
-        let Some(run) = self.runs.get(run_id) else { return };
+        if self.runs.contains_key(run_id) {
+            self.owe(Owed::Run(*run_id));
+        }
+    }
+
+    fn run_write(&self, run_id: &B32) -> Option<Write> {
+        let run = self.runs.get(run_id)?;
         let record = RunRecord {
             proposal: run.proposal.clone(),
             permits: run.permits.clone(),
@@ -159,8 +208,7 @@ impl Engine {
             publications: run.publications.clone(),
             published: run.published.clone(),
         };
-        let value = codec::encode(&record);
-        self.write(vec![put(Table::Executions, run_id.0, value)]);
+        Some(put(Table::Executions, run_id.0, codec::encode(&record)))
     }
 
     /// One recorded event, with the frame that it came in.

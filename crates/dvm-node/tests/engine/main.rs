@@ -2,7 +2,13 @@
 //! that can lose a node, and a clock that moves only when told.
 
 #[cfg(test)]
+mod hostile_peer;
+#[cfg(test)]
+mod hostile_wire;
+#[cfg(test)]
 mod net;
+#[cfg(test)]
+mod rollback;
 
 use dvm_core::ReasonCode;
 use dvm_core::governance::EventKind;

@@ -1,5 +1,7 @@
 //! The in-process cluster: engines, kernels, journals as maps, one queue of messages.
 
+mod backup;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -58,6 +60,10 @@ pub fn floor(admit: u16, release: u16) -> Floor {
     }
 }
 
+/// What a hostile node makes of each message it sends, before it leaves: the receiver, whether a frame is of an act
+/// run, and the message; gives what leaves instead.
+pub type Lie = Box<dyn FnMut(&NodeId, bool, PeerMessage) -> Vec<PeerMessage>>;
+
 type Tables = BTreeMap<u8, BTreeMap<Vec<u8>, Vec<u8>>>;
 
 struct Host {
@@ -78,6 +84,13 @@ pub struct Net {
     down: BTreeSet<NodeId>,
     clock: Arc<AtomicU64>,
     next: Token,
+    /// Who lies, and how.
+    lie: Option<(NodeId, Lie)>,
+    acts: BTreeSet<B32>,
+    /// Log lines with a code: where, what, why.
+    pub refusals: Vec<(NodeId, &'static str, ReasonCode)>,
+    /// A node whose kernel answers only when the network is quiet.
+    pub slow: Option<NodeId>,
     _witness_dir: TempDir,
 }
 
@@ -148,6 +161,10 @@ impl Net {
             down: BTreeSet::new(),
             clock,
             next: 1,
+            lie: None,
+            acts: BTreeSet::new(),
+            refusals: Vec::new(),
+            slow: None,
             _witness_dir: witness_dir,
         };
         for name in NODES {
@@ -207,11 +224,17 @@ impl Net {
     }
 
     fn perform(&mut self, at: &NodeId, effects: Vec<Effect>) {
+        let mut records = BTreeSet::new();
         for effect in effects {
             match effect {
                 Effect::Write(batch) => {
                     let host = self.hosts.get_mut(at).unwrap();
                     for write in batch {
+                        if let Write::Put { table: Table::Intents | Table::Executions, key, .. } =
+                            &write
+                        {
+                            assert!(records.insert(key.clone()), "one input wrote a record twice");
+                        }
                         apply(&mut host.tables, write);
                     }
                 }
@@ -222,12 +245,13 @@ impl Net {
                     if self.down.contains(&to) || self.down.contains(at) {
                         continue;
                     }
-                    if to.as_str() == "w1" {
-                        self.to_witness.push_back((at.clone(), wire.message));
-                    } else {
-                        let input =
-                            Input::Peer { from: at.clone(), commits, message: wire.message };
-                        self.queue.push_back((to, input));
+                    for message in self.told(at, &to, wire.message) {
+                        if to.as_str() == "w1" {
+                            self.to_witness.push_back((at.clone(), message));
+                        } else {
+                            let input = Input::Peer { from: at.clone(), commits, message };
+                            self.queue.push_back((to.clone(), input));
+                        }
                     }
                 }
                 Effect::Kernel { token, call } => {
@@ -239,12 +263,53 @@ impl Net {
                     self.replies.insert(token, reply);
                 }
                 Effect::Log { event, subject, code } => {
+                    self.refusals.extend(code.map(|code| (at.clone(), event, code)));
                     if std::env::var_os("NET_LOG").is_some() {
                         eprintln!("{at} {event} {subject} {code:?}");
                     }
                 }
             }
         }
+    }
+
+    fn told(&mut self, at: &NodeId, to: &NodeId, message: PeerMessage) -> Vec<PeerMessage> {
+        if let PeerMessage::Propose(proposal) = &message {
+            self.acts.insert(proposal.header.execution_id());
+        }
+        let act = match &message {
+            PeerMessage::Frame(frame) => self.acts.contains(&frame.header.body.execution_id),
+            _ => false,
+        };
+        match &mut self.lie {
+            Some((by, lie)) if by == at => lie(to, act, message),
+            _ => vec![message],
+        }
+    }
+
+    /// From now on this node lies.
+    pub fn lies(
+        &mut self,
+        by: &str,
+        lie: impl FnMut(&NodeId, bool, PeerMessage) -> Vec<PeerMessage> + 'static,
+    ) {
+        self.lie = Some((id(by), Box::new(lie)));
+    }
+
+    /// A message that nobody's engine sent.
+    pub fn inject(&mut self, from: &str, to: &str, message: PeerMessage) {
+        let input = Input::Peer { from: id(from), commits: 0, message };
+        self.queue.push_back((id(to), input));
+        self.settle();
+    }
+
+    /// Everything that a node has on its disks, as far as calls can change it.
+    pub fn disks(&self, name: &str) -> (Tables, u64) {
+        let host = &self.hosts[&id::<NodeId>(name)];
+        (host.tables.clone(), host.kernel.as_ref().unwrap().commits())
+    }
+
+    pub fn manifest(&self) -> &ClusterManifest {
+        &self.manifest
     }
 
     /// Delivers until nothing is under way.
@@ -259,7 +324,11 @@ impl Net {
                 }
                 continue;
             }
-            let Some((to, input)) = self.queue.pop_front() else { return };
+            let waits = |(to, input): &(NodeId, Input)| {
+                self.slow.as_ref() == Some(to) && matches!(input, Input::Kernel { .. })
+            };
+            let next = self.queue.iter().position(|entry| !waits(entry)).unwrap_or(0);
+            let Some((to, input)) = self.queue.remove(next) else { return };
             if self.down.contains(&to) {
                 continue;
             }
@@ -369,6 +438,56 @@ impl Net {
 
     pub fn sign(&mut self, at: &str, name: &str, key_id: &str, content: &[u8]) -> Value {
         self.submit(at, name, Self::message_act(key_id, content), Some(content.to_vec()))
+    }
+
+    /// A hundred requests at once: every answer.
+    pub fn sign_at_once(&mut self, at: &str, name: &str, contents: &[&[u8]]) -> Vec<ApiReply> {
+        let tokens: Vec<Token> = contents
+            .iter()
+            .map(|content| {
+                self.next += 1;
+                let act = Self::message_act("demo", content);
+                let call = Self::submission(name, act, Some(content.to_vec()));
+                self.queue.push_back((id(at), Input::Api { token: self.next, call }));
+                self.next
+            })
+            .collect();
+        self.settle();
+        self.pass_ms(10_000);
+        tokens.iter().map(|token| self.replies.remove(token).unwrap()).collect()
+    }
+
+    /// How many operations a node knows.
+    pub fn executions(&mut self, at: &str) -> usize {
+        self.json(at, ApiCall::Executions)["executions"].as_array().unwrap().len()
+    }
+
+    /// How many events the traces of an operation's runs have here.
+    pub fn events(&mut self, at: &str, view: &Value) -> Vec<u64> {
+        let id = view["intent"].as_str().unwrap().to_owned();
+        let trace = self.json(at, ApiCall::Trace(id));
+        let runs = trace["runs"].as_array().unwrap().iter();
+        runs.map(|run| run["events"].as_u64().unwrap()).collect()
+    }
+
+    pub fn now_ms(&self) -> u64 {
+        self.clock.load(Ordering::SeqCst)
+    }
+
+    /// What a node shows of an operation, if it knows it.
+    pub fn view_or_none(&mut self, at: &str, view: &Value) -> Option<Value> {
+        let id = view["intent"].as_str().unwrap().to_owned();
+        match self.api(at, ApiCall::Execution { id, wait_ms: 0 }) {
+            ApiReply::Json(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The bundle of an operation, as a verifier reads it.
+    pub fn report(&mut self, at: &str, view: &Value) -> dvm_evidence::Report {
+        let id = view["intent"].as_str().unwrap().to_owned();
+        let ApiReply::Car(car) = self.api(at, ApiCall::Evidence(id)) else { panic!("no bundle") };
+        dvm_evidence::verify(&car, codec::link_of(&self.manifest)).unwrap()
     }
 
     pub fn sign_error(&mut self, at: &str, name: &str, key_id: &str, content: &[u8]) -> ReasonCode {

@@ -136,7 +136,7 @@ fn attestation_json(a: &Attestation) -> Value {
         "kernel_key": a.kernel_key.to_string(), "sealing_key": a.sealing_key.hex(),
         "boot_generation": a.boot.generation, "boot_id": a.boot.id.hex(),
         "vault_seq": a.vault_seq, "binary_sha256": a.binary.hex(), "version": a.version,
-        "layers": a.layers,
+        "layers": a.layers, "stopped": a.stopped.map(|code| code.to_string()),
     })
 }
 
@@ -183,6 +183,7 @@ fn text(attestation: &Value) -> String {
         field("sealing_key")
     );
     out += &format!("  boot           {} ({})\n", field("boot_generation"), field("boot_id"));
+    out += &format!("  stopped        {}\n", field("stopped"));
     for (layer, holds) in attestation.get("layers").and_then(Value::as_object).into_iter().flatten()
     {
         out += &format!("  {layer:<20} {holds}\n");

@@ -291,6 +291,7 @@ fn two_boot_ids_of_one_generation_and_a_sequence_number_used_twice_are_found() {
             opening: 1,
             nonce: B32([id; 32]),
             time_ms: 1,
+            seen: Vec::new(),
         };
         let considered = crate::wire::Considered {
             intent: link(b"intent"),
@@ -341,6 +342,7 @@ fn bytes_that_are_no_message_and_statements_of_another_key_are_found() {
             seccomp: false,
         },
         head: None,
+        stopped: None,
     };
     let attestation = Some(Box::new(Signed::new(attestation, &key(2))));
     let hello = wire(PeerMessage::Hello { attestation, head: head() });

@@ -1,0 +1,201 @@
+//! Who let a run down, and what follows: whoever a check names is never asked again for that operation; whoever
+//! stopped tries or stayed silent is left out of the next ones.
+//!
+//! Always true: a culprit is named only for bytes that its own kernel signed; silence, and what came over a channel
+//! alone, leaves a peer out and accuses nobody.
+//! Not here: what the kernel makes of it (a ban from the key), and the evidence, which is the trace itself.
+
+use std::collections::BTreeSet;
+
+use dvm_core::bytes::{B32, Bytes};
+use dvm_core::call::KernelCall;
+use dvm_core::digest;
+use dvm_core::frame::Envelope;
+use dvm_core::ids::NodeId;
+use dvm_core::intent::Act;
+use dvm_core::link::Link;
+use dvm_core::reason::ReasonCode;
+use dvm_core::trace::Terminal;
+use dvm_score::MicroOp;
+use dvm_vm::BlockedOn;
+
+use super::drive::Run;
+use super::operation::State;
+use super::{Engine, Want};
+use crate::wire::PeerMessage;
+
+/// Tries of one operation that a peer may stop before it is left out: one can be an honest race.
+const STOPS_MAX: u32 = 2;
+
+/// Whom a run waits for: a frame that is missing, or the headers that explain an odd view.
+pub(super) fn awaited(run: &Run) -> Vec<NodeId> {
+    let frontier = run.vm.frontier(&run.ctx);
+    let mut awaited = frontier.missing_peers;
+    if let Some(BlockedOn::Headers { peer, .. }) = frontier.blocked_on
+        && !awaited.contains(&peer)
+    {
+        awaited.push(peer);
+    }
+    awaited
+}
+
+/// What a frame says to all in the step of this kind.
+fn said<'a>(run: &Run, frame: &'a Envelope, ops: &[MicroOp]) -> Option<&'a Bytes> {
+    let step = run.ctx.plan().steps.iter().find(|step| ops.contains(&step.op))?.index;
+    let at = frame.broadcast.leaf.parts.iter().position(|part| part.step == step)?;
+    frame.broadcast.payloads.get(at)
+}
+
+/// Whose frame of the last level says something else than this.
+fn differing(run: &Run, ops: &[MicroOp], expected: &B32) -> Option<NodeId> {
+    let frames = run.frames_of(run.ctx.levels());
+    let odd = frames.iter().find(|f| said(run, f, ops).is_none_or(|bytes| bytes.0 != expected.0));
+    odd.map(|frame| frame.header.body.from.clone())
+}
+
+impl Engine {
+    /// Names a culprit of an operation, for good.
+    pub(super) fn name_culprit(&mut self, intent: &Link, culprit: &NodeId, code: ReasonCode) {
+        if let Some(op) = self.operations.get_mut(intent)
+            && !op.culprits.contains(culprit)
+        {
+            op.culprits.push(culprit.clone());
+        }
+        self.log("culprit named", format!("{intent} {culprit}"), Some(code));
+    }
+
+    /// Whether a peer has no part in an operation's next try.
+    pub(super) fn without(&self, intent: &Link, node: &NodeId) -> bool {
+        let named = self.operations.get(intent).is_some_and(|op| op.culprits.contains(node));
+        let refused = self.peers.get(node).is_some_and(|peer| peer.refused.is_some());
+        named || refused || self.gathering.get(intent).is_some_and(|g| g.excluded.contains(node))
+    }
+
+    /// The next try goes on without these peers.
+    pub(super) fn leave_out(&mut self, intent: &Link, nodes: &[NodeId]) {
+        if let Some(gathering) = self.gathering.get_mut(intent) {
+            gathering.excluded.extend(nodes.iter().cloned());
+        }
+        if let Some(op) = self.operations.get_mut(intent) {
+            let new = nodes.iter().filter(|node| !op.left_out.contains(node)).cloned();
+            let new: Vec<NodeId> = new.collect();
+            op.left_out.extend(new);
+        }
+    }
+
+    /// This node's kernel banned a signer from the key, and does not say whom: one that an operation of this key named,
+    /// or else, for one try, any.
+    pub(super) fn leave_out_banned(&mut self, run: &Run) {
+        let Some(op) = self.operations.get(&run.intent) else { return };
+        let key_id = op.intent.act.key_id();
+        let of_key = self.operations.values().filter(|op| op.intent.act.key_id() == key_id);
+        let named: BTreeSet<&NodeId> = of_key.flat_map(|op| &op.culprits).collect();
+        let others: Vec<NodeId> = run.ctx.others().cloned().collect();
+        let mut banned = others.clone();
+        banned.retain(|node| named.contains(node));
+        let banned = if banned.is_empty() { others } else { banned };
+        self.leave_out(&run.intent, &banned);
+    }
+
+    /// A peer stopped a try.
+    pub(super) fn count_stop(&mut self, intent: &Link, node: &NodeId) {
+        let Some(gathering) = self.gathering.get_mut(intent) else { return };
+        let stops = gathering.stops.entry(node.clone()).or_default();
+        *stops = stops.saturating_add(1);
+        if *stops >= STOPS_MAX {
+            self.leave_out(intent, std::slice::from_ref(node));
+        }
+    }
+
+    /// A run ended before its time: peers and kernel are told, and the operation goes on without whom it was for.
+    pub(super) fn run_failed(&mut self, run_id: &B32, terminal: &Terminal) {
+        let Some(run) = self.runs.get(run_id) else { return };
+        let (intent, publishes) = (run.intent, run.ctx.publishes());
+        let missing = awaited(run);
+        let others: Vec<NodeId> = run.ctx.others().cloned().collect();
+        let (code, culprit) = match terminal {
+            Terminal::Done => return,
+            Terminal::Benign(code) => (*code, None),
+            Terminal::Blamed { code, culprit } => (*code, Some(culprit)),
+        };
+        match culprit {
+            Some(culprit) => self.name_culprit(&intent, culprit, code),
+            None if code == ReasonCode::RemoteTimeout => self.leave_out(&intent, &missing),
+            None => {}
+        }
+        if let Some(op) = self.operations.get_mut(&intent) {
+            op.missing = missing;
+        }
+        if code == ReasonCode::Equivocation {
+            self.share_headers(run_id);
+        }
+        for node in others {
+            self.send(&node, 0, PeerMessage::Stopped { execution_id: *run_id, code });
+        }
+        let abort = KernelCall::Abort { execution_id: *run_id, code };
+        self.ask(abort, Want::Abort { run: *run_id });
+        if publishes && culprit.is_some() {
+            self.publication_failed(&intent, run_id, code);
+        } else {
+            self.run_stopped(&intent, run_id, code);
+        }
+    }
+
+    /// A signer cheated in a publication: the others sign anew, unless this node's share is out and its kernel has no
+    /// proof that the other was wrong.
+    fn publication_failed(&mut self, intent: &Link, run_id: &B32, code: ReasonCode) {
+        let Some(op) = self.operations.get_mut(intent) else { return };
+        if op.publish_run != Some(*run_id) || op.state.is_final() {
+            return;
+        }
+        let is_key = matches!(op.intent.act, Act::KeyGenerate { .. });
+        let proven = code == ReasonCode::PayloadRejected && !is_key;
+        if op.state == State::Opening && !proven {
+            return self.opening_failed(run_id);
+        }
+        op.publish_run = None;
+        op.result_ref = None;
+        if let Some(act_run) = op.act_run {
+            self.run_stopped(intent, &act_run, code);
+        }
+    }
+
+    /// This node's share is out and a signer cheated: published all the same if its kernel has the result, which it may
+    /// still be working on.
+    pub(super) fn opening_failed(&mut self, run_id: &B32) {
+        let Some(run) = self.runs.get(run_id) else { return };
+        let Some(Terminal::Blamed { code, .. }) = run.vm.terminal() else { return };
+        let (intent, code, calling) = (run.intent, *code, run.calling);
+        let opening = self.operations.get(&intent).is_some_and(|op| op.state == State::Opening);
+        if !opening || calling {
+            return;
+        }
+        if run.published.is_some() {
+            return self.publication_done(run_id);
+        }
+        self.set_state(&intent, State::Poisoned, vec![code]);
+        self.wake(&intent);
+    }
+
+    /// Whether every signer named the result that this node's kernel holds. One that named another is a culprit: all
+    /// had the same view, so all kernels made the same.
+    pub(super) fn same_result(&mut self, run_id: &B32, result_ref: &B32) -> bool {
+        let Some(run) = self.runs.get(run_id) else { return false };
+        let ops = [MicroOp::FinalizeSig, MicroOp::FinalizeKey];
+        let Some(culprit) = differing(run, &ops, result_ref) else { return true };
+        let code = ReasonCode::PayloadRejected;
+        self.run_failed(run_id, &Terminal::Blamed { code, culprit });
+        false
+    }
+
+    /// The result is out and verified here; a signer that confirms another is named, and nothing else follows.
+    pub(super) fn check_confirms(&mut self, run_id: &B32) {
+        let Some(run) = self.runs.get(run_id) else { return };
+        let (intent, published) = (run.intent, run.published.as_ref());
+        let expected = published.map(|p| digest::sha256(&p.body.result));
+        let odd = expected.and_then(|expected| differing(run, &[MicroOp::Confirm], &expected));
+        if let Some(culprit) = odd {
+            self.name_culprit(&intent, &culprit, ReasonCode::PayloadRejected);
+        }
+    }
+}
