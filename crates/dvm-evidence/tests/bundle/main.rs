@@ -9,6 +9,7 @@
 
 mod accepted;
 mod forge;
+mod lies;
 mod refused;
 mod rig;
 mod runs;

@@ -1,5 +1,6 @@
 //! The cluster: kernels, governance, people, and each node's own records on one intent.
 
+use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
@@ -389,6 +390,20 @@ impl Rig {
         peer.admissions.push(signed.clone());
         peer.chain_receipt(state.cluster(), signed.link());
         signed
+    }
+
+    /// Ends the kernels and takes their signing keys out of their vaults: what the worst liar has.
+    pub(crate) fn steal(self) -> BTreeMap<NodeId, SigningKey> {
+        let steal = |peer: Peer| {
+            let Peer { id, kernel, _dir: dir, .. } = peer;
+            drop(kernel);
+            let master = MasterKey::from_bytes(Zeroizing::new([7; 32]));
+            let rng = ChaCha20Rng::from_seed([1; 32]);
+            let mut vault = Vault::open(dir.path(), master, Box::new(rng)).unwrap();
+            let own = vault.txn(|txn| txn.get("own-keys", b"own")).unwrap().unwrap();
+            (id, SigningKey::from_bytes(own.plaintext[..32].try_into().unwrap()))
+        };
+        self.peers.into_iter().map(steal).collect()
     }
 
     /// What `n1` exports.
