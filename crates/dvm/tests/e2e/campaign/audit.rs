@@ -63,15 +63,31 @@ impl<'a> Audit<'a> {
             let why = request.view["codes"].as_array().is_some_and(|codes| !codes.is_empty());
             let published = request.state() == "Published";
             if !ENDS.contains(&request.state()) || !published && !why {
-                self.problem(format!("{} has no end: {}", request.name, request.view));
+                self.problem(format!("{} has no end: {}", request.name, self.story(request)));
             } else if !published && !request.denied {
                 // Nobody said no, and everybody is there.
-                self.problem(format!("{} is not signed: {}", request.name, request.view));
+                self.problem(format!("{} is not signed: {}", request.name, self.story(request)));
             }
         }
         let all = ends.into_iter().map(|(name, n)| (name, json!(n))).collect();
         self.report["requests"] = Value::Object(all);
         requests
+    }
+
+    /// What every node's log says of a request, for whoever has to find out.
+    fn story(&self, request: &Request) -> String {
+        let view = &request.view;
+        let names = ["intent", "execution_id", "publication_id"].map(|field| view[field].as_str());
+        let mut lines = vec![view.to_string()];
+        for at in 0..3 {
+            let log = std::fs::read_to_string(self.site.node_dir(at).join("node.log"));
+            for line in log.unwrap_or_default().lines() {
+                if names.iter().flatten().any(|name| line.contains(name)) {
+                    lines.push(format!("n{} {line}", at + 1));
+                }
+            }
+        }
+        lines.join("\n    ")
     }
 
     /// Checks every signature, that there is one per intent at every node, and a sample of bundles.
