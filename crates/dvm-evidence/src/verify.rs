@@ -8,8 +8,9 @@
 //! the certified log, under the rules in force there; each trace replays to the root that its peer
 //! signed; and what peers say of one another agrees.
 //!
-//! Not here: what a bundle leaves out. A peer's missing part is named in the report, not refused;
-//! a receipt left out of a peer's part shows in that peer's gapless chain.
+//! Not here: what a bundle leaves out. A peer's missing part is named in the report, not refused; a
+//! receipt left out together with its place shows in that peer's gapless chain, and one whose place
+//! stays, or that was at an end of the part, does not (`spec/evidence.md`, 4).
 
 mod agree;
 mod chain;

@@ -1,4 +1,4 @@
-//! A peer's gapless receipt chain: a left-out receipt shows.
+//! A peer's gapless receipt chain: a receipt that is left out with its place shows.
 
 use std::collections::BTreeSet;
 
