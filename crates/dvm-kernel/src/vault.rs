@@ -8,8 +8,8 @@
 //! - a record opens only as what it was sealed as: cluster, node, kind, id, epoch and version are in its AAD;
 //! - counters (boot generation, `vault_seq`, clock mark, record version) only rise, in the commit that uses them.
 //!
-//! Not here: detection of a restored older directory. No local check can; peers remember the highest `vault_seq` and
-//! boot generation. Meanings of kinds are the caller's.
+//! Not here: detection of a restored older directory. No local check can; peers' kernels remember its statements
+//! (`sighting.rs`). Meanings of kinds are the caller's.
 
 mod counters;
 mod record;

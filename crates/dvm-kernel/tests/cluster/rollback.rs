@@ -130,6 +130,21 @@ fn restored_vault_does_not_start_beside_a_signer_that_saw_more_of_it_and_that_on
 }
 
 #[test]
+fn restored_vault_in_a_newer_generation_with_older_numbers_is_refused_by_its_peers() {
+    let (mut cluster, _) = Cluster::active(BACKEND);
+    let yesterday = backup(&mut cluster, "n2");
+    signed(&mut cluster, "today", PAIR);
+    restore(&mut cluster, "n2", &yesterday);
+    cluster.reboot("n2");
+    assert_eq!(cluster.sighted("n2", "n1").1, Some(SplitBrainFenced));
+    let (intent, opens) = opened(&mut cluster, "next");
+    let (proposal, _) = cluster.proposal(&intent, opens, BACKEND);
+    cluster.refused("n1", start_call(&proposal), SplitBrainFenced);
+    // It is no proof of a second instance, and fences nobody.
+    assert_eq!(fences(&mut cluster, "n1"), []);
+}
+
+#[test]
 fn ordinary_restarts_at_any_point_are_no_rollback() {
     let mut cluster = Cluster::roomy(BACKEND);
     for round in 0..3 {

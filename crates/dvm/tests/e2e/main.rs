@@ -19,6 +19,7 @@ mod evidence;
 mod gate;
 mod memory;
 mod outages;
+mod rollback;
 mod signs;
 mod site;
 mod walls;
