@@ -6,6 +6,7 @@
 //! Always true: every rule runs; a single finding fails the task; a finding says where, what,
 //! and what to do about it.
 
+mod cases;
 mod kernel_deps;
 mod levels;
 mod lex;
@@ -52,6 +53,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), Stop> {
     findings.extend(paths::check(&files));
     findings.extend(pure::check(&files.rust));
     findings.extend(words::check(&files));
+    findings.extend(cases::check(&files));
     if findings.is_empty() { Ok(()) } else { Err(Stop::Findings(findings)) }
 }
 
