@@ -12,6 +12,9 @@ use dvm_evidence::peer::RunEvidence;
 use super::{assert_refused, by_policy, each, world};
 use crate::rig::{NODES, id};
 
+/// What is changed of a statement.
+type Change<T> = fn(&mut T);
+
 fn act(input: &mut BundleInput) -> &mut RunEvidence {
     &mut input.parts[0].runs[0]
 }
@@ -91,7 +94,7 @@ fn an_opening_by_another_key_of_another_intent_or_head_is_refused() {
     assert_refused(&refused, "peers/n1/runs/0/opens/1", what);
     let about = "the opening is of another intent";
     let heads = "the openings are at different heads";
-    let others: [(fn(&mut Open), &str); 3] = [
+    let others: [(Change<Open>, &str); 3] = [
         (|open| open.cluster = Link::of_raw(b"x"), about),
         (|open| open.intent = Link::of_raw(b"x"), about),
         (|open| open.head.size -= 1, heads),
@@ -198,13 +201,13 @@ fn a_second_frame_for_one_slot_with_nobody_blamed_is_refused() {
 
 #[test]
 fn permits_are_the_plans_steps_in_order_with_one_handle_and_none_twice() {
-    let others: [(fn(&mut Vec<PermitEvent>), &str, &str); 6] = [
+    let others: [(Change<Vec<PermitEvent>>, &str, &str); 6] = [
         (|p| p.swap(0, 1), "permits/0", "the permit is of another step than the plan's"),
         (|p| p[1].context.step += 1, "permits/1", "the permit is of another step than the plan's"),
         (|p| p[1].permit_handle = B32([1; 32]), "permits/1", "the permit has another handle"),
         (|p| p[1].step_permit = p[0].step_permit, "permits/1", "the permit was used before"),
         (|p| p.push(p[0].clone()), "permits", "more permits than steps"),
-        (|p| drop(p.pop()), "permits", "a call's result has no permit of its context"),
+        (|p| p.truncate(p.len() - 1), "permits", "a call's result has no permit of its context"),
     ];
     for (other, link, what) in others {
         let refused = world().lie(|i| other(&mut act(i).permits));
