@@ -252,14 +252,16 @@ impl Checker {
             match (level, grant) {
                 (GRANT_LEVEL, Some(grant)) => self.grant(node, execution_id, grant),
                 (GRANT_LEVEL, None) => self.one_time(node, execution_id, payload),
-                (OPEN_LEVEL, _) if self.grants.contains_key(&(node.clone(), execution_id)) => {
-                    if codec::decode::<Signed<KeyReady>>(payload).is_err() {
-                        self.share(node, execution_id, payload);
-                    }
+                (OPEN_LEVEL, _) if self.granted(node, execution_id) && !is_key_fact(payload) => {
+                    self.share(node, execution_id, payload);
                 }
                 _ => {}
             }
         }
+    }
+
+    fn granted(&self, node: &NodeId, run: B32) -> bool {
+        self.grants.contains_key(&(node.clone(), run))
     }
 
     fn grant(&mut self, node: &NodeId, run: B32, grant: Signed<PublicationReceipt>) {
@@ -361,6 +363,11 @@ impl Checker {
     fn unjudged(&mut self) {
         self.found.unjudged_openings += 1;
     }
+}
+
+/// What is opened for a new key is public: its facts, with the opener's signature.
+fn is_key_fact(payload: &[u8]) -> bool {
+    codec::decode::<Signed<KeyReady>>(payload).is_ok()
 }
 
 #[cfg(test)]

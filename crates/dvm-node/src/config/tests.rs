@@ -236,3 +236,16 @@ fn a_hard_deadline_must_lie_above_the_soft_one() {
     site.write(&site.text().replace("[kernel]\n", &with(501)));
     assert_eq!(site.parts().unwrap().timing.hard_ms, 501);
 }
+
+#[test]
+fn nothing_is_recorded_unless_a_file_is_named_and_its_path_counts_from_the_configuration() {
+    let site = Site::new();
+    let load = || NodeConfig::load(&site.path("node.toml"));
+    assert_eq!(load().unwrap().diagnostics, None);
+    let text = site.text();
+    site.write(&format!("{text}[diagnostics]\nrecord_wire = \"wire.capture\"\n"));
+    let file = load().unwrap().diagnostics.unwrap().record_wire.unwrap();
+    assert_eq!(file, site.path("wire.capture"));
+    site.write(&format!("{text}[diagnostics]\nrecord = \"wire.capture\"\n"));
+    assert!(load().is_err());
+}
