@@ -3,7 +3,6 @@
 //! Always true: a count is durable before the reply that it counts; a compromised runtime can raise counts of its own
 //! kernel and lower none.
 
-
 use dvm_core::codec::{Artifact, link_of};
 use dvm_core::intent::{Act, CanonicalIntent};
 use dvm_core::{KeyId, Link, NodeId, ReasonCode};

@@ -28,6 +28,7 @@ mod authority;
 mod course;
 mod deny;
 mod gate;
+mod group_keys;
 mod hedge;
 mod held;
 mod identity;
@@ -54,6 +55,7 @@ use rand_core::CryptoRngCore;
 
 use crate::authority::Pinned;
 use crate::clock::Clock;
+use crate::group_keys::GroupKeys;
 use crate::identity::Identity;
 use crate::run::Run;
 use crate::sighting::Others;
@@ -116,6 +118,7 @@ pub struct Kernel {
     around: Surroundings,
     about: About,
     pinned: Option<Pinned>,
+    group_keys: GroupKeys,
     others: Others,
     /// Whose kernels have said, to this boot, what they saw of this one.
     shown: BTreeSet<NodeId>,
@@ -146,7 +149,21 @@ impl Kernel {
         let boot = Boot { generation: vault.boot_gen(), id: digest::sha256(&vault.boot_id()) };
         sighting::record_boot(&mut vault, boot, clock.high_ms())?;
         let shown = BTreeSet::new();
-        Ok(Self { vault, identity, boot, clock, around, about, pinned, others, shown, ended, runs })
+        let group_keys = GroupKeys::default();
+        Ok(Self {
+            vault,
+            identity,
+            boot,
+            clock,
+            around,
+            about,
+            pinned,
+            group_keys,
+            others,
+            shown,
+            ended,
+            runs,
+        })
     }
 
     /// One call, one reply.

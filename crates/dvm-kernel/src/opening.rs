@@ -136,7 +136,10 @@ impl Kernel {
                 let message = record.message(&mut self.vault)?;
                 let share = record.share(&mut self.vault)?;
                 let shares = payloads(&plan, MicroOp::OpenShare, &heard);
-                signature((&record, ready), (own.as_str(), &share), shares, &message)
+                let key = self.group_keys.of(suite(ready.backend), &ready.package);
+                key.map_err(|_| Failure::Bug).and_then(|key| {
+                    signature((&record, &key), (own.as_str(), &share), shares, &message)
+                })
             }
             Holding::Key { ready } => key_fact(ready, &plan, &peers, &heard),
         };
@@ -246,9 +249,7 @@ fn op_step(plan: &Plan, op: MicroOp) -> Option<u16> {
 
 /// What the others said in a step, by sender.
 fn payloads(plan: &Plan, op: MicroOp, heard: &Heard) -> BTreeMap<String, Vec<u8>> {
-    let Some(index) = op_step(plan, op) else {
-        return BTreeMap::new();
-    };
+    let Some(index) = op_step(plan, op) else { return BTreeMap::new() };
     let of_step = heard.payloads.iter().filter(|((step, _), _)| *step == index);
     of_step.map(|((_, from), bytes)| (from.as_str().to_owned(), bytes.to_vec())).collect()
 }
@@ -312,7 +313,7 @@ fn suite(backend: Backend) -> Suite {
 
 /// Adds the shares up and verifies the signature under the key, with a library that FROST does not use.
 fn signature(
-    (record, ready): (&HeldRecord, &KeyReady),
+    (record, key): (&HeldRecord, &SuiteGroupKey),
     (me, share): (&str, &[u8]),
     mut shares: BTreeMap<String, Vec<u8>>,
     message: &[u8],
@@ -321,11 +322,9 @@ fn signature(
         return Err(Failure::Bug);
     };
     shares.insert(me.to_owned(), share.to_vec());
-    let key =
-        SuiteGroupKey::decode(suite(ready.backend), &ready.package).map_err(|_| Failure::Bug)?;
     let commitments =
         commitments.iter().map(|c| (c.node.as_str().to_owned(), c.bytes.to_vec())).collect();
-    let signature = dvm_blame::aggregate(&key, &commitments, message, &shares)?;
+    let signature = dvm_blame::aggregate(key, &commitments, message, &shares)?;
     Ok(Bytes(signature.to_vec()))
 }
 

@@ -16,6 +16,8 @@ use dvm_score::MicroOp;
 use rand_core::CryptoRngCore;
 use zeroize::Zeroizing;
 
+use crate::group_keys::GroupKeys;
+
 mod keygen;
 mod signing;
 
@@ -111,10 +113,20 @@ impl Performance {
     }
 
     /// A signature that has done nothing yet, by the sealed share of this key.
-    pub(crate) fn signing(backend: Backend, share: &[u8], message: Vec<u8>) -> Result<Self, Fault> {
+    pub(crate) fn signing(
+        backend: Backend,
+        (share, groups): (&[u8], &mut GroupKeys),
+        message: Vec<u8>,
+    ) -> Result<Self, Fault> {
         Ok(match backend {
-            Backend::FrostEd25519 => Self::Ed25519(Play::signing(share, message)?),
-            Backend::FrostSecp256k1Tr => Self::Secp256k1Tr(Play::signing(share, message)?),
+            Backend::FrostEd25519 => {
+                let key = KeyShare::unseal_with(share, |bytes| groups.ed25519(bytes))?;
+                Self::Ed25519(Play::signing(key, message))
+            }
+            Backend::FrostSecp256k1Tr => {
+                let key = KeyShare::unseal_with(share, |bytes| groups.secp256k1_tr(bytes))?;
+                Self::Secp256k1Tr(Play::signing(key, message))
+            }
         })
     }
 
@@ -154,8 +166,8 @@ impl<C: FrostSuite> Play<C> {
         Ok(Self::Keygen(Box::new(Keygen::new(session))))
     }
 
-    fn signing(share: &[u8], message: Vec<u8>) -> Result<Self, Fault> {
-        Ok(Self::Signing(Box::new(Signing::new(KeyShare::unseal(share)?, message))))
+    fn signing(key: KeyShare<C>, message: Vec<u8>) -> Self {
+        Self::Signing(Box::new(Signing::new(key, message)))
     }
 
     fn perform(

@@ -188,9 +188,7 @@ impl Kernel {
 
     /// Refuses a signer that cheated on this key.
     fn refuse_banned(&mut self, header: &RunHeader) -> Result<(), Stop> {
-        let Some(run) = self.runs.get(&header.intent) else {
-            return Ok(());
-        };
+        let Some(run) = self.runs.get(&header.intent) else { return Ok(()) };
         let act = run.intent.act.clone();
         let usage = Usage::load(&mut self.vault, &act)?;
         let unfrozen = self.pinned()?.state.key(act.key_id()).and_then(|r| r.unfrozen_seq);
@@ -254,7 +252,7 @@ impl Kernel {
         let share = store::read(&mut self.vault, Kind::KeyShare, &id)?.ok_or_else(|| {
             Stop::refused(ReasonCode::NotFound, "this kernel holds no share of the active key")
         })?;
-        Performance::signing(backend, &share, message).map_err(bug)
+        Performance::signing(backend, (&share, &mut self.group_keys), message).map_err(bug)
     }
 }
 

@@ -78,13 +78,22 @@ impl<C: FrostSuite> KeyShare<C> {
     /// Reads what [`KeyShare::seal_bytes`] wrote, and checks the share against its verifying share again: a vault
     /// record that was swapped or damaged must not sign.
     pub fn unseal(bytes: &[u8]) -> Result<Self, Rule> {
-        Self::read(bytes).ok_or(Rule::MalformedSealedKey)
+        Self::unseal_with(bytes, |encoded| GroupKey::decode(encoded))
     }
 
-    fn read(bytes: &[u8]) -> Option<Self> {
+    /// The same, for a caller that may have decoded the public half before: `group` gives what [`GroupKey::decode`]
+    /// gives for these bytes. Decoding it is most of the work, and nothing of it is secret.
+    pub fn unseal_with(
+        bytes: &[u8],
+        group: impl FnOnce(&[u8]) -> Result<GroupKey<C>, Rule>,
+    ) -> Result<Self, Rule> {
+        Self::read(bytes, group).ok_or(Rule::MalformedSealedKey)
+    }
+
+    fn read(bytes: &[u8], group: impl FnOnce(&[u8]) -> Result<GroupKey<C>, Rule>) -> Option<Self> {
         let mut reader = Reader::new(bytes, DOMAIN)?;
         let node = reader.text(NODE_NAME_BYTES_MAX)?;
-        let group = GroupKey::decode(reader.field(GROUP_KEY_BYTES_MAX)?).ok()?;
+        let group = group(reader.field(GROUP_KEY_BYTES_MAX)?).ok()?;
         let transcript = reader.field(32)?.try_into().ok()?;
         let share = SigningShare::deserialize(reader.field(32)?).ok()?;
         reader.end()?;
