@@ -68,10 +68,14 @@ impl StepError {
 
 use StepError::{Poison, Refused};
 
-/// What an event did, besides opening levels.
+/// A level that opened, and its calls.
+type Opened = (u16, Vec<CallRequest>);
+
+/// What an event did, besides completing levels.
 #[derive(Default)]
 struct Effects {
     recorded: bool,
+    opened: Option<Opened>,
     emit: Option<u16>,
     resend: bool,
 }
@@ -96,8 +100,8 @@ pub fn step(ctx: &Ctx, state: &mut State, event: &TraceEvent) -> Result<Transiti
         TraceEvent::Tick { kind, level } => tick(ctx, state, *kind, *level)?,
         TraceEvent::Cancel(code) => cancel(ctx, state, *code)?,
     };
-    let starts = matches!(event, TraceEvent::Start);
-    let opens = if starts { Some(1) } else { advance(ctx, state) };
+    let opened = effects.opened.or_else(|| advance(ctx, state));
+    let (opens, calls) = opened.map_or((None, Vec::new()), |(level, calls)| (Some(level), calls));
     let running = state.terminal.is_none();
     // Asked once when the doubt arises, and again with every re-send.
     let doubt = state.doubt(ctx).filter(|_| running);
@@ -105,7 +109,7 @@ pub fn step(ctx: &Ctx, state: &mut State, event: &TraceEvent) -> Result<Transiti
     Ok(Transition {
         recorded: effects.recorded,
         opens,
-        calls: opens.map(|_| calls::open_calls(ctx, state)).unwrap_or_default(),
+        calls,
         emit: effects.emit.filter(|_| doubt.is_none()),
         want_headers,
         resend: effects.resend,
@@ -118,23 +122,25 @@ fn start(ctx: &Ctx, state: &mut State) -> Result<Effects, StepError> {
     if state.level != 0 {
         return Err(Refused(ReasonCode::ReplayOrConflict));
     }
-    open(ctx, state, 1);
-    Ok(Effects { recorded: true, ..Effects::default() })
+    let opened = Some(open(ctx, state, 1));
+    Ok(Effects { recorded: true, opened, ..Effects::default() })
 }
 
 /// Opens a level: every input of its calls is in.
-fn open(ctx: &Ctx, state: &mut State, level: u16) {
+fn open(ctx: &Ctx, state: &mut State, level: u16) -> Opened {
     state.level = level;
     state.overdue = false;
     state.own.clear();
     // Nothing said in a level that no step of this or a later one consumes is needed any more.
     state.said.retain(|(l, _), _| *l >= level || ctx.last_use(*l) >= level);
-    let asked = ctx.plan().at_level(level).filter_map(|s| calls::call(ctx, state, s));
-    state.open = asked.map(|call| (call.step, call.link)).collect();
+    let steps = ctx.plan().at_level(level);
+    let asked: Vec<CallRequest> = steps.filter_map(|s| calls::call(ctx, state, s)).collect();
+    state.open = asked.iter().map(|call| (call.step, call.link)).collect();
+    (level, asked)
 }
 
 /// Completes the open level if it can be, and opens the next; gives the level that opened.
-fn advance(ctx: &Ctx, state: &mut State) -> Option<u16> {
+fn advance(ctx: &Ctx, state: &mut State) -> Option<Opened> {
     if state.terminal.is_some() || abort_on_other_header(ctx, state) {
         return None;
     }
@@ -154,8 +160,7 @@ fn advance(ctx: &Ctx, state: &mut State) -> Option<u16> {
         return None;
     }
     let next = state.level.saturating_add(1);
-    open(ctx, state, next);
-    Some(next)
+    Some(open(ctx, state, next))
 }
 
 /// Another view of level 0 is another header: a configuration error, nobody's blame.
@@ -344,7 +349,7 @@ fn tick(ctx: &Ctx, state: &mut State, kind: TickKind, level: u16) -> Result<Effe
             // Re-sends repeat for as long as it takes; the statement is made once per level.
             let first = !state.overdue;
             state.overdue = true;
-            Ok(Effects { recorded: first, resend: true, emit: None })
+            Ok(Effects { recorded: first, resend: true, ..Effects::default() })
         }
         TickKind::Hard if ctx.publishes() => Err(Refused(ReasonCode::WrongPhase)),
         TickKind::Hard => {
