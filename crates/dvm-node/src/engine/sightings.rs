@@ -33,8 +33,7 @@ impl Engine {
         };
         let pending: Vec<_> = self.peers.iter_mut().filter_map(taken).collect();
         for (node, attestation) in pending {
-            let call =
-                KernelCall::Sight { node: node.clone(), attestation: Box::new(attestation) };
+            let call = KernelCall::Sight { node: node.clone(), attestation: Box::new(attestation) };
             self.ask(call, Want::Sight { node });
         }
     }
@@ -75,6 +74,8 @@ impl Engine {
     pub(super) fn on_shown(&mut self, by: &NodeId, reply: KernelReply) {
         match reply {
             KernelReply::Shown => self.go_on_beside(by),
+            // All is said once; a copy of this node draws sightings of its own for as long as it runs.
+            KernelReply::Refused { .. } if self.has_stopped() => {}
             KernelReply::Refused { code: ReasonCode::SplitBrainFenced, rule, .. } => {
                 self.log("this node is fenced", rule, Some(ReasonCode::SplitBrainFenced));
                 self.ask_standing();
@@ -102,9 +103,13 @@ impl Engine {
         }
     }
 
+    fn has_stopped(&self) -> bool {
+        self.attestation.as_ref().is_some_and(|a| a.body.stopped.is_some())
+    }
+
     /// The kernel stopped for good. Once its own word says so there is nothing more to ask, or to tell anybody.
     fn ask_standing(&mut self) {
-        if self.attestation.as_ref().is_none_or(|a| a.body.stopped.is_none()) {
+        if !self.has_stopped() {
             self.ask(KernelCall::Attest, Want::Standing);
         }
     }
