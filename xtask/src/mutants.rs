@@ -80,7 +80,8 @@ fn said(mut command: Command) -> Result<Said, Stop> {
     let unusable = |cause| Stop::Unusable { what: "the weakened simulator".to_owned(), cause };
     let output = command.stdin(Stdio::null()).output().map_err(unusable)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let complaint = text.lines().find(|line| line.starts_with("seed ")).unwrap_or("no complaint");
+    let complaint = text.lines().find_map(|line| line.strip_prefix("COMPLAINT "));
+    let complaint = complaint.unwrap_or("no complaint");
     let took = started.elapsed();
     Ok(Said { code: output.status.code(), line: complaint.chars().take(140).collect(), took })
 }
@@ -100,7 +101,7 @@ mod tests {
     #[test]
     fn the_line_of_the_complaint_is_shown() {
         let mut command = Command::new("sh");
-        command.args(["-c", "echo 10 seeds; echo 'seed 7: one-story: x'; exit 1"]);
+        command.args(["-c", "echo 10 seeds; echo 'COMPLAINT seed 7: one-story: x'; exit 1"]);
         let said = said(command).unwrap();
         assert_eq!((said.code, said.line.as_str()), (Some(1), "seed 7: one-story: x"));
     }

@@ -36,7 +36,7 @@ const MODULES: [Module; 5] = [
         name: "ladder",
         package: "dvm-node",
         files: &["crates/dvm-node/src/engine/ladder.rs"],
-        tests: &["--lib", "--test", "engine", "--test", "ladder"],
+        tests: &["--lib", "--test", "engine"],
     },
     Module {
         name: "permits",
