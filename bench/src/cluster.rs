@@ -63,7 +63,7 @@ pub struct Cluster {
 /// A binary is missing; the text says how to build it.
 pub fn binaries() -> Outcome<PathBuf> {
     let built = || -> Outcome<PathBuf> {
-        // target/<profile>/deps/path-<hash>
+        // target/<profile>/deps/figures-<hash>
         let own = std::env::current_exe()?;
         Ok(own.ancestors().nth(2).map(Path::to_owned).unwrap_or_default())
     };

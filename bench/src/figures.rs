@@ -1,12 +1,21 @@
-//! Figures: quantiles by nearest rank, a table for people, JSON for machines.
+//! What one scenario of the whole path gave, and its rows.
 
-use serde_json::{Value, json};
+use crate::table::{Against, Row};
+
+const SECTION: &str = "path";
+/// Aims for a signature that no person has to approve, with one client: milliseconds and per second.
+const P50_MS: f64 = 50.0;
+const PER_SECOND: f64 = 30.0;
+/// Longest chain of durable writes behind a signature.
+const SERIAL_COMMITS: f64 = 8.0;
 
 /// What one scenario gave.
 #[derive(Clone, Debug)]
 pub struct Figures {
     /// Which scenario.
     pub name: String,
+    /// Whether people approved in it: then the chain has their calls in it, and no aim is set.
+    pub approvals: bool,
     /// Clients at once.
     pub clients: usize,
     /// How long the measured part took.
@@ -17,6 +26,8 @@ pub struct Figures {
     pub serial_commits: Vec<u64>,
     /// Journal transactions of all nodes per signature.
     pub journal_commits: f64,
+    /// Bytes over loopback per signature.
+    pub wire_bytes: f64,
     /// Processor time of all nodes per signature.
     pub node_cpu_ms: f64,
     /// Processor time of all kernels per signature.
@@ -38,56 +49,45 @@ impl Figures {
         self.ms.len() as f64 / self.seconds
     }
 
-    fn serial_max(&self) -> u64 {
-        self.serial_commits.iter().copied().max().unwrap_or_default()
-    }
-
-    fn serial_median(&self) -> f64 {
+    fn serial(&self, q: f64) -> f64 {
         let serial: Vec<f64> = self.serial_commits.iter().map(|c| *c as f64).collect();
-        quantile(&serial, 0.5)
+        quantile(&serial, q)
     }
 
-    /// As JSON.
-    pub fn json(&self) -> Value {
-        json!({
-            "scenario": self.name,
-            "clients": self.clients,
-            "signatures": self.ms.len(),
-            "p50_ms": quantile(&self.ms, 0.5),
-            "p99_ms": quantile(&self.ms, 0.99),
-            "max_ms": quantile(&self.ms, 1.0),
-            "signatures_per_second": self.per_second(),
-            "serial_commits_p50": self.serial_median(),
-            "serial_commits_max": self.serial_max(),
-            "journal_commits_per_signature": self.journal_commits,
-            "node_cpu_ms_per_signature": self.node_cpu_ms,
-            "kernel_cpu_ms_per_signature": self.kernel_cpu_ms,
-            "bundle_bytes": self.bundle_bytes,
-        })
-    }
-
-    /// As one row under [`HEAD`].
-    pub fn row(&self) -> String {
-        format!(
-            "{:<18}{:>6}{:>9.1}{:>9.1}{:>9.1}{:>9.1}{:>8}/{:<4}{:>8.1}{:>10.1}{:>11.1}{:>9}",
-            self.name,
-            self.ms.len(),
-            quantile(&self.ms, 0.5),
-            quantile(&self.ms, 0.99),
-            quantile(&self.ms, 1.0),
-            self.per_second(),
-            self.serial_median(),
-            self.serial_max(),
-            self.journal_commits,
-            self.node_cpu_ms,
-            self.kernel_cpu_ms,
-            self.bundle_bytes,
-        )
+    /// As rows.
+    pub fn rows(&self) -> Vec<Row> {
+        let row = |what: &str, figure: (f64, &'static str), against: Against| {
+            Row::new(SECTION, format!("{}: {what}", self.name), figure, against)
+        };
+        let aimed = |against: Against| if self.approvals { Against::Nothing } else { against };
+        let alone =
+            |against: Against| if self.clients == 1 { aimed(against) } else { Against::Nothing };
+        vec![
+            row("p50", (quantile(&self.ms, 0.5), "ms"), alone(Against::AtMost(P50_MS))),
+            row("p99", (quantile(&self.ms, 0.99), "ms"), Against::Nothing),
+            row("signatures", (self.per_second(), "/s"), aimed(Against::AtLeast(PER_SECOND))),
+            row(
+                "serial commits, p50",
+                (self.serial(0.5), ""),
+                aimed(Against::AtMost(SERIAL_COMMITS)),
+            ),
+            row(
+                "serial commits, max",
+                (self.serial(1.0), ""),
+                aimed(Against::AtMost(SERIAL_COMMITS)),
+            ),
+            row("journal commits, 3 nodes", (self.journal_commits, "/sig"), Against::Nothing),
+            row(
+                "over loopback, all layers",
+                (self.wire_bytes / 1024.0, "KiB/sig"),
+                Against::Nothing,
+            ),
+            row("processor, 3 nodes", (self.node_cpu_ms, "ms/sig"), Against::Nothing),
+            row("processor, 3 kernels", (self.kernel_cpu_ms, "ms/sig"), Against::Nothing),
+            row("evidence bundle", (self.bundle_bytes as f64 / 1024.0, "KiB"), Against::Nothing),
+        ]
     }
 }
-
-/// The table's head. Commits and processor time are of all three nodes together, per signature.
-pub const HEAD: &str = "scenario               n   p50 ms   p99 ms   max ms    sig/s  serial p50/max journal  node cpu kernel cpu   bundle";
 
 #[cfg(test)]
 mod tests {

@@ -15,11 +15,17 @@ use crate::client::{Client, number, text, until};
 use crate::cluster::Cluster;
 use crate::figures::Figures;
 use crate::keys::now_ms;
-use crate::machine::cpu_ms;
+use crate::machine::{cpu_ms, loopback_bytes};
+use crate::wal;
 
 /// Longest wait for one signature; a slower one fails the run.
 const WAIT_MS: u64 = 20_000;
 const APPROVAL_LIFE_MS: u64 = 3_600_000;
+/// After this nothing of a signature is under way any more.
+const SETTLED: Duration = Duration::from_millis(60);
+/// The stores in a node's directory.
+const VAULT: &str = "vault/vault.db";
+const JOURNAL: &str = "data/journal.db";
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -53,9 +59,11 @@ pub fn run(cluster: &Cluster, scenario: &Scenario) -> Outcome<Figures> {
     drive(cluster, scenario, "warm", scenario.warm_up)?;
     let pids = &cluster.pids;
     let before = (cluster.journal_commits()?, cpu_ms(&pids.0), cpu_ms(&pids.1));
+    let sent_before = loopback_bytes()?;
     let started = Instant::now();
     let samples = drive(cluster, scenario, "run", scenario.requests)?;
     let seconds = started.elapsed().as_secs_f64();
+    let wire = loopback_bytes()?.saturating_sub(sent_before);
     let after = (cluster.journal_commits()?, cpu_ms(&pids.0), cpu_ms(&pids.1));
     let client = cluster.clients.first().ok_or("a cluster without nodes")?;
     let last = samples.last().ok_or("no signature was asked for")?;
@@ -63,14 +71,63 @@ pub fn run(cluster: &Cluster, scenario: &Scenario) -> Outcome<Figures> {
     let per = samples.len() as f64;
     Ok(Figures {
         name: scenario.name.clone(),
+        approvals: scenario.approvals,
         clients: scenario.clients,
         seconds,
+        wire_bytes: wire as f64 / per,
         journal_commits: after.0.saturating_sub(before.0) as f64 / per,
         node_cpu_ms: (after.1 - before.1) / per,
         kernel_cpu_ms: (after.2 - before.2) / per,
         bundle_bytes,
         serial_commits: samples.iter().map(|s| s.serial_commits).collect(),
         ms: samples.into_iter().map(|s| s.ms).collect(),
+    })
+}
+
+/// Commits of one signature, read from the stores' logs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Commits {
+    /// Of the three kernels' vaults: commits, and the pages that they wrote.
+    pub vaults: (f64, f64),
+    /// Of the three nodes' journals.
+    pub journals: (f64, f64),
+}
+
+/// Counts what one signature makes durable, over some signatures with pauses between them. One
+/// during which a log began anew is left out.
+///
+/// # Errors
+/// A signature that was not published, or a store without a log.
+pub fn commits(cluster: &Cluster, scenario: &Scenario, count: usize) -> Outcome<Commits> {
+    let client = cluster.clients.first().ok_or("a cluster without nodes")?;
+    let look = |part: &str| -> Outcome<Vec<wal::Log>> {
+        cluster.made.nodes.iter().map(|node| wal::read(&node.dir.join(part))).collect()
+    };
+    let looks = || Ok::<_, crate::Failure>((look(VAULT)?, look(JOURNAL)?));
+    let (mut sum, mut counted) = (Commits::default(), 0.0);
+    std::thread::sleep(SETTLED);
+    for number in 0..count {
+        let before = looks()?;
+        sign(cluster, client, scenario, &format!("{}-commits-{number}", scenario.name))?;
+        // The others confirm, and the node that did not sign hears of it, after the answer.
+        std::thread::sleep(SETTLED);
+        let after = looks()?;
+        let vaults = between_all(&before.0, &after.0);
+        let (Some(vaults), Some(journals)) = (vaults, between_all(&before.1, &after.1)) else {
+            continue;
+        };
+        counted += 1.0;
+        sum.vaults = (sum.vaults.0 + vaults.0, sum.vaults.1 + vaults.1);
+        sum.journals = (sum.journals.0 + journals.0, sum.journals.1 + journals.1);
+    }
+    let mean = |(commits, pages): (f64, f64)| (commits / counted, pages / counted);
+    Ok(Commits { vaults: mean(sum.vaults), journals: mean(sum.journals) })
+}
+
+fn between_all(before: &[wal::Log], after: &[wal::Log]) -> Option<(f64, f64)> {
+    let mut each = before.iter().zip(after).map(|(b, a)| wal::between(*b, *a));
+    each.try_fold((0.0, 0.0), |sum, next| {
+        next.map(|(commits, pages)| (sum.0 + commits as f64, sum.1 + pages as f64))
     })
 }
 
@@ -105,7 +162,7 @@ fn drive(
         for one in loops {
             one.join().map_err(|_| "a client panicked")??;
         }
-        Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+        Ok::<(), crate::Failure>(())
     })?;
     samples.into_inner().map_err(|_| "a client panicked".into())
 }

@@ -1,4 +1,5 @@
-//! What the machine below does: processor time of the daemons, and the price of one durable write.
+//! What the machine is and does: its processor, the daemons' share of it, the price of one durable
+//! write, and what goes over loopback.
 
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -48,9 +49,42 @@ pub fn sync_ms(dir: &Path) -> Outcome<f64> {
     Ok(crate::figures::quantile(&times, 0.5))
 }
 
+/// Bytes that loopback has carried, with every layer's overhead, of whichever process.
+///
+/// # Errors
+/// A system that does not tell.
+pub fn loopback_bytes() -> Outcome<u64> {
+    let table = std::fs::read_to_string("/proc/net/dev")?;
+    received(&table).ok_or_else(|| "no loopback device".into())
+}
+
+fn received(table: &str) -> Option<u64> {
+    let line = table.lines().find_map(|line| line.trim().strip_prefix("lo:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// One line on this machine: processor, cores, system, load of the last minute.
+pub fn facts() -> String {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown processor", |(_, name)| name);
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let (system, load) = (read("/proc/sys/kernel/osrelease"), read("/proc/loadavg"));
+    let load = load.split_whitespace().next().unwrap_or("unknown");
+    format!("{model}, {cores} cores, Linux {}, load {load} at the start", system.trim())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn loopback_is_found_among_the_devices() {
+        let table = "Inter-|   Receive\n face |bytes\n  eth0: 7 1\n    lo: 4096 12 0\n";
+        assert_eq!(received(table), Some(4096));
+        assert_eq!(received("eth0: 7 1"), None);
+    }
 
     #[test]
     fn this_process_has_a_processor_time_and_a_missing_one_has_none() {

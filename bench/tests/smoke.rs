@@ -1,0 +1,25 @@
+//! Every section that needs no shipped binary gives its rows. How large a figure is, is nobody's claim.
+
+#![expect(clippy::unwrap_used, reason = "all of this file is a test")]
+
+use dvm_bench::table::Row;
+use dvm_bench::timing::Effort;
+use dvm_bench::{microcode, vm};
+
+/// Each row has a figure that something was measured for.
+fn measured(rows: &[Row], count: usize) {
+    assert_eq!(rows.len(), count);
+    assert!(rows.iter().all(|row| row.ours.is_finite() && row.ours > 0.0), "{rows:#?}");
+}
+
+#[test]
+fn the_interpreter_is_measured() {
+    measured(&vm::rows(Effort::SMOKE).unwrap(), 9);
+}
+
+#[test]
+fn the_microcode_is_measured_beside_the_library_in_both_suites() {
+    let rows = microcode::rows(Effort::SMOKE).unwrap();
+    measured(&rows, 12);
+    assert_eq!(rows.iter().filter(|row| row.met().is_some()).count(), 6);
+}
