@@ -306,7 +306,7 @@ fn edit_lists(manifest: &mut BundleManifest, list: usize, at: usize, how: usize)
                 10 => edit(&mut run.permits, place / runs, how),
                 11 => edit(&mut run.publications, place / runs, how),
                 12 => edit(&mut run.broadcasts, place / runs, how),
-                _ if how % 2 == 0 => run.permit_receipt = None,
+                _ if how.is_multiple_of(2) => run.permit_receipt = None,
                 _ => run.published = None,
             }
         }

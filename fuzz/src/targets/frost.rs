@@ -40,7 +40,10 @@ fn rng() -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(3)
 }
 
-fn opened<C: FrostSuite>() -> (BTreeMap<&'static str, Opened<C>>, BTreeMap<String, Vec<u8>>) {
+/// Every node after the opening, by name; and the openings they sent.
+type AllOpened<C> = (BTreeMap<&'static str, Opened<C>>, BTreeMap<String, Vec<u8>>);
+
+fn opened<C: FrostSuite>() -> AllOpened<C> {
     let mut rng = rng();
     let (mut states, mut hashes) = (Vec::new(), BTreeMap::new());
     for node in NODES {
