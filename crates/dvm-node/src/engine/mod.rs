@@ -29,7 +29,7 @@ mod sightings;
 mod submit;
 mod timers;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use dvm_core::authority::ClusterManifest;
 use dvm_core::bytes::B32;
@@ -287,6 +287,8 @@ pub struct Engine {
     gathering: BTreeMap<Link, operation::Gathering>,
     by_key: BTreeMap<(Tenant, IdempotencyKey), Link>,
     runs: BTreeMap<B32, Run>,
+    /// Act runs that were live when the journal was read, until the kernel says what became of them.
+    before_start: BTreeSet<B32>,
     early: VecDeque<(u64, Envelope)>,
     peers: BTreeMap<NodeId, Peer>,
     /// Nodes whose kernels run twice, as the own kernel keeps it.
@@ -335,6 +337,7 @@ impl Engine {
             gathering: BTreeMap::new(),
             by_key: BTreeMap::new(),
             runs: BTreeMap::new(),
+            before_start: BTreeSet::new(),
             early: VecDeque::new(),
             peers,
             fences: Vec::new(),

@@ -205,18 +205,22 @@ impl Engine {
         self.pump();
     }
 
-    /// After a start: runs that the kernel still holds go on; the others ended with its memory.
+    /// After a start: runs that the kernel still holds go on; the others ended with its memory. A run that
+    /// was entered since then is not among them, because the question was asked before it.
     pub(super) fn on_status(&mut self, reply: KernelReply) {
         let KernelReply::Status(held) = reply else { return };
+        let before_start = std::mem::take(&mut self.before_start);
+        let live = |op: &super::Operation| op.act_run.filter(|_| !op.state.is_final());
         let open: Vec<_> = self
             .operations
             .iter()
-            .filter(|(_, op)| op.act_run.is_some() && !op.state.is_final())
-            .map(|(link, op)| (*link, op.act_run.unwrap_or_default()))
+            .filter_map(|(link, op)| Some((*link, live(op)?)))
+            .filter(|(_, act_run)| before_start.contains(act_run))
             .collect();
         for (link, act_run) in open {
             let listed = held.iter().find(|h| h.execution_id == act_run);
-            let listed = listed.map(|h| (h.result_ref, !matches!(h.phase.as_str(), "Held" | "Granted")));
+            let listed =
+                listed.map(|h| (h.result_ref, !matches!(h.phase.as_str(), "Held" | "Granted")));
             // A kernel that has put the result together lists it no longer, but repeats its last words.
             let opened = self.operations.get(&link).filter(|op| op.state == State::Opening);
             let opened = opened.and_then(|op| op.result_ref).map(|result| (result, true));

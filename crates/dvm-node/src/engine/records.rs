@@ -383,6 +383,8 @@ impl Engine {
         }
         self.recover_frames(&found)?;
         self.recover_events(&found)?;
+        let live = self.operations.values().filter(|op| !op.state.is_final());
+        self.before_start = live.filter_map(|op| op.act_run).collect();
         Ok(())
     }
 
