@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use dvm_core::admission::{Approval, Denial, Purpose};
 use dvm_core::authority::{
-    ApprovalRule, ApproverSet, ClusterManifest, Floor, Governors, NodePassport, Person, ReleaseRule,
-    WitnessPassport,
+    ApprovalRule, ApproverSet, ClusterManifest, Floor, Governors, NodePassport, Person,
+    ReleaseRule, WitnessPassport,
 };
 use dvm_core::call::Layers;
 use dvm_core::intent::{ActClass, Backend};
@@ -34,7 +34,10 @@ pub(crate) fn key(name: &str) -> SigningKey {
 }
 
 /// An id from one of the fixed names of this crate.
-#[expect(clippy::expect_used, reason = "the names are constants of this crate; every run uses them")]
+#[expect(
+    clippy::expect_used,
+    reason = "the names are constants of this crate; every run uses them"
+)]
 pub(crate) fn id<T: FromStr<Err: std::fmt::Debug>>(name: &str) -> T {
     name.parse().expect("a fixed name is an id")
 }
@@ -168,9 +171,7 @@ pub(crate) struct Shown {
 impl Shown {
     /// Reads a view.
     pub(crate) fn of(view: &Value) -> Result<Self, SimError> {
-        let hex = |field: &str| {
-            view.get(field).and_then(Value::as_str).and_then(B32::from_hex)
-        };
+        let hex = |field: &str| view.get(field).and_then(Value::as_str).and_then(B32::from_hex);
         let intent = text(view, "intent")?.parse().map_err(|_| SimError::Shape("not a link"))?;
         let display_hash = hex("display_hash").ok_or(SimError::Shape("no display hash"))?;
         let key_id = text(view, "key_id")?.to_owned();

@@ -143,14 +143,20 @@ impl Tables {
     /// The same without what belongs to single operations.
     pub(crate) fn without_operations(&self) -> Self {
         let kept = [Table::Meta, Table::GovLog];
-        Self(self.0.iter().filter(|(t, _)| kept.contains(t)).map(|(t, r)| (*t, r.clone())).collect())
+        Self(
+            self.0.iter().filter(|(t, _)| kept.contains(t)).map(|(t, r)| (*t, r.clone())).collect(),
+        )
     }
 
     /// Everything as one batch of puts, for another store.
     pub(crate) fn as_batch(&self) -> WriteBatch {
         let each = self.0.iter().flat_map(|(table, rows)| rows.iter().map(move |r| (*table, r)));
-        each.map(|(table, (key, value))| Write::Put { table, key: key.clone(), value: value.clone() })
-            .collect()
+        each.map(|(table, (key, value))| Write::Put {
+            table,
+            key: key.clone(),
+            value: value.clone(),
+        })
+        .collect()
     }
 }
 

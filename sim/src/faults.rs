@@ -60,7 +60,7 @@ impl World {
         }
     }
 
-    /// The kernel is gone; its node's engine goes on for a moment, hears that, and ends.
+    /// The kernel is gone; its node's engine goes on for a moment, unanswered, and ends.
     fn kernel_dies(&mut self, node: usize) -> Done {
         let now_ms = self.now_ms;
         self.story.fault(now_ms, node, Kind::KernelDies);
@@ -68,13 +68,9 @@ impl World {
         if host.alive.is_none() {
             return Ok(());
         }
-        let life = host.life;
+        // Calls that get no answer settle nothing: the node ends before it would hear.
         host.kernel_busy = true;
-        let calls: Vec<_> = host.calls.drain(..).collect();
-        for asked in calls {
-            let reply = Box::new(no_answer());
-            self.after(1, Event::KernelSays { node, life, token: asked.token, reply });
-        }
+        host.calls.clear();
         self.coverage.took_effect(Kind::KernelDies);
         self.after(ORPHAN_MS, Event::Fault(Fault::Crash { node }));
         Ok(())
@@ -233,14 +229,5 @@ impl World {
             Some(fate) => self.crash(node, None, journal_kind(fate)),
             None => Ok(()),
         }
-    }
-}
-
-/// What an engine hears when its kernel is gone.
-fn no_answer() -> KernelReply {
-    KernelReply::Refused {
-        code: ReasonCode::Internal,
-        rule: "the kernel gave no answer".to_owned(),
-        publication: None,
     }
 }

@@ -132,7 +132,9 @@ impl Host {
         policy: &PolicySet,
         now_ms: u64,
     ) -> Result<(Engine, Vec<Effect>), SimError> {
-        let salt = digest::sha256(format!("salt/{}/{}/{}", self.seed, self.name(), self.starts).as_bytes());
+        let salt = digest::sha256(
+            format!("salt/{}/{}/{}", self.seed, self.name(), self.starts).as_bytes(),
+        );
         let setup = Setup {
             me: cast::id(self.name()),
             manifest: manifest.clone(),

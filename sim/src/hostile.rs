@@ -28,7 +28,9 @@ impl World {
         if !hostile {
             return Ok(None);
         }
-        let Some(call) = self.hosts.get(node).and_then(|h| h.calls.front()) else { return Ok(None) };
+        let Some(call) = self.hosts.get(node).and_then(|h| h.calls.front()) else {
+            return Ok(None);
+        };
         let call = (*call.call).clone();
         if self.hostile.calls.len() < MEMORY_MAX {
             self.hostile.calls.push(call.clone());
@@ -108,7 +110,11 @@ impl World {
         }
     }
 
-    fn allowing(&self, node: usize, receipt: &Signed<AdmissionReceipt>) -> Signed<AdmissionReceipt> {
+    fn allowing(
+        &self,
+        node: usize,
+        receipt: &Signed<AdmissionReceipt>,
+    ) -> Signed<AdmissionReceipt> {
         let mut body = receipt.body.clone();
         body.verdict = Verdict::Allow;
         body.codes.clear();

@@ -149,14 +149,15 @@ impl Judge {
             }
             Fact::KernelRefused { node, code, rule, commits } => {
                 // A permit in another context ends its run, durably: the one refusal that acts.
-                let acts = code == ReasonCode::StepPermitReused;
+                // So does a kernel that sees that it was restored: it ends itself.
+                let acts = code == ReasonCode::StepPermitReused || self.rolled_back.contains(&node);
                 ensure(commits == 0 || acts, "refusal-changes-nothing", || {
                     format!("{node}'s kernel refused ({rule}) and made {commits} commits")
                 })
             }
-            Fact::KernelInternal { node, rule } => ensure(false, "no-internal", || {
-                format!("{node}'s kernel says INTERNAL: {rule}")
-            }),
+            Fact::KernelInternal { node, rule } => {
+                ensure(false, "no-internal", || format!("{node}'s kernel says INTERNAL: {rule}"))
+            }
             Fact::EngineRefused { node, event, acts } => {
                 ensure(!acts, "refusal-changes-nothing", || {
                     format!("{node}'s engine says `{event}` and acts")
@@ -169,14 +170,16 @@ impl Judge {
             }
             Fact::Booted { node, vault_seq } => self.on_booted(&node, vault_seq),
             Fact::Ended(ended) => self.on_ended(&ended),
-            Fact::Unanswered { node, what, waited_ms } => ensure(false, "every-request-ends", || {
-                format!("{node} has not answered `{what}` for {waited_ms} ms")
-            }),
-            Fact::Bundle { node, intent, refused } => ensure(
-                refused.is_none() || !self.honest(&node),
-                "bundles-verify",
-                || format!("{node}'s bundle of {intent}: {}", refused.unwrap_or_default()),
-            ),
+            Fact::Unanswered { node, what, waited_ms } => {
+                ensure(false, "every-request-ends", || {
+                    format!("{node} has not answered `{what}` for {waited_ms} ms")
+                })
+            }
+            Fact::Bundle { node, intent, refused } => {
+                ensure(refused.is_none() || !self.honest(&node), "bundles-verify", || {
+                    format!("{node}'s bundle of {intent}: {}", refused.unwrap_or_default())
+                })
+            }
         }
     }
 

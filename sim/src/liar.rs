@@ -64,9 +64,7 @@ impl Liar {
         match self.lie {
             Lie::Equivocate => self.equivocate(to, message),
             Lie::Mutate => self.mutate(message),
-            Lie::Withhold => {
-                (to == self.victim || self.rate > 400).then(Vec::new)
-            }
+            Lie::Withhold => (to == self.victim || self.rate > 400).then(Vec::new),
             Lie::Replay => {
                 let old = self.memory.get(self.dice.index(self.memory.len()))?.1.clone();
                 Some(vec![(0, message.clone()), (self.dice.below(300), old)])
@@ -124,7 +122,11 @@ impl Liar {
         };
         let key = self.key.clone();
         let altered = match way {
-            0 => self.signed_anew(envelope, |o| o.broadcast.iter_mut().for_each(|(_, b)| flip(b)), |_| {}),
+            0 => self.signed_anew(
+                envelope,
+                |o| o.broadcast.iter_mut().for_each(|(_, b)| flip(b)),
+                |_| {},
+            ),
             1 => self.signed_anew(
                 envelope,
                 |o| o.private.values_mut().flatten().for_each(|(_, b)| flip(b)),
@@ -141,7 +143,11 @@ impl Liar {
             ),
             8 => {
                 let old = self.old_payload(envelope)?;
-                self.signed_anew(envelope, |o| o.broadcast.iter_mut().for_each(|(_, b)| *b = old.clone()), |_| {})
+                self.signed_anew(
+                    envelope,
+                    |o| o.broadcast.iter_mut().for_each(|(_, b)| *b = old.clone()),
+                    |_| {},
+                )
             }
             _ => {
                 let mut altered = (**envelope).clone();

@@ -12,6 +12,7 @@
 //! Not here: processes, sockets, the daemon's threads, the journal's SQLite file (its tables take
 //! groups whole or not at all, as a transaction does).
 
+pub mod campaign;
 mod cast;
 pub mod coverage;
 mod dice;
@@ -23,6 +24,7 @@ mod hostile;
 pub mod judge;
 mod liar;
 mod limit;
+pub mod matrix;
 mod network;
 mod people;
 pub mod plan;

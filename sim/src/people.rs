@@ -54,6 +54,11 @@ impl People {
         Self { clients, governors, public_key, stay_ms: plan.quiet_ms(), ..Self::default() }
     }
 
+    /// One client, and nobody else.
+    pub(crate) fn only(client: Client, public_key: Vec<u8>) -> Self {
+        Self { clients: vec![client], public_key, ..Self::default() }
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.clients.len() + self.governors.len()
     }
@@ -139,8 +144,8 @@ impl World {
         self.people.requests.retain(|_, request| request.node != node);
     }
 
-    /// Everybody looks once more everywhere, when all has been well for long enough.
-    pub(crate) fn last_look(&mut self) -> Done {
+    /// Everybody looks once more everywhere, when all seems well. True if that is still so.
+    pub(crate) fn last_look(&mut self) -> Result<bool, crate::world::Halt> {
         for index in 0..self.people.clients.len() {
             let Some(client) = self.people.clients.get(index) else { continue };
             let Some(intent) = client.intent.clone() else { continue };
@@ -150,12 +155,16 @@ impl World {
             }
         }
         self.people.content = false;
-        self.run_until(self.now_ms + 100)?;
-        for index in 0..self.people.clients.len() {
-            let Some(client) = self.people.clients.get(index) else { continue };
+        self.pass(100)?;
+        Ok(self.people.clients.iter().all(Client::is_done))
+    }
+
+    /// How everything stands at the end.
+    pub(crate) fn last_word(&mut self) -> Done {
+        for client in &self.people.clients {
             let Some(intent) = client.intent.clone() else { continue };
             let ended = Ended {
-                node: self.name(client.node),
+                node: crate::cast::node(client.node),
                 intent,
                 state: client.state().to_owned(),
                 codes: client.codes(),

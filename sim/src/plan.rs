@@ -315,9 +315,10 @@ pub(crate) fn journal_kind(fate: Fate) -> Kind {
 impl Plan {
     /// Before this, nobody goes home: a fault is still to come that may undo what is done.
     pub(crate) fn quiet_ms(&self) -> u64 {
-        let hard = self.scheduled.iter().filter(|s| {
-            !matches!(s.what, Fault::Heal | Fault::Copy { .. } | Fault::Clock { .. })
-        });
+        let hard = self
+            .scheduled
+            .iter()
+            .filter(|s| !matches!(s.what, Fault::Heal | Fault::Copy { .. } | Fault::Clock { .. }));
         hard.map(|s| s.at_ms + 3_000).max().unwrap_or(0)
     }
 }

@@ -53,7 +53,11 @@ pub(crate) struct Shelf(BTreeMap<Variant, Arc<Prepared>>);
 
 impl Shelf {
     /// The prepared cluster of this variant.
-    pub(crate) fn get(&mut self, variant: Variant, policy: &PolicySet) -> Result<Arc<Prepared>, Halt> {
+    pub(crate) fn get(
+        &mut self,
+        variant: Variant,
+        policy: &PolicySet,
+    ) -> Result<Arc<Prepared>, Halt> {
         if let Some(known) = self.0.get(&variant) {
             return Ok(known.clone());
         }
@@ -114,7 +118,11 @@ fn make_key(world: &mut World, variant: Variant) -> Result<(), Halt> {
     world.start_all()?;
     world.healed = true;
     world.run_until(2_000)?;
-    world.people.clients.push(Client::new(0, "key".into(), Wanted::Key("demo".into(), variant.backend)));
+    world.people.clients.push(Client::new(
+        0,
+        "key".into(),
+        Wanted::Key("demo".into(), variant.backend),
+    ));
     world.after(1, Event::Person(0));
     world.run_until(10_000)?;
     let activation = EventKind::KeyActivated { key_id: cast::id("demo") };

@@ -51,6 +51,12 @@ pub struct Outcome {
     pub ends: Vec<String>,
 }
 
+/// Who takes part, and whether their story is kept.
+pub(crate) struct Draw {
+    pub clients: fn(u64, &Plan, Vec<u8>) -> People,
+    pub told: bool,
+}
+
 /// A place to run seeds in, one after the other: one per thread.
 pub struct Stage {
     dir: TempDir,
@@ -98,8 +104,9 @@ impl Stage {
     }
 
     /// A world under this plan, with everybody started.
-    pub(crate) fn world(&mut self, seed: u64, plan: Plan, told: bool) -> Result<World, Halt> {
+    pub(crate) fn world(&mut self, seed: u64, plan: Plan, people: Draw) -> Result<World, Halt> {
         self.take(plan.variant)?;
+        let people_told = people.told;
         let (prepared, journal) =
             self.taken.get(&plan.variant).ok_or(SimError::Shape("nothing prepared"))?;
         let witness =
@@ -115,7 +122,7 @@ impl Stage {
         }
         let key = plan.liar.and_then(|(node, _)| prepared.kernel_keys.get(node)).cloned();
         let liar = plan.liar.zip(key).map(|(liar, key)| Liar::new(seed, liar, key));
-        let people = People::of(seed, &plan, prepared.public_key.clone());
+        let people = (people.clients)(seed, &plan, prepared.public_key.clone());
         let origin = Origin {
             seed,
             manifest: prepared.manifest.clone(),
@@ -124,7 +131,7 @@ impl Stage {
             plan,
             people,
             judge,
-            told,
+            told: people_told,
         };
         let hosts = hosts(self.dir.path(), seed, &prepared.disks)?;
         let mut world = World::new(origin, hosts);
@@ -140,7 +147,7 @@ impl Stage {
         let mut coverage = Coverage::default();
         let plan = Plan::of(seed);
         plan.cover(&mut coverage);
-        let mut world = match self.world(seed, plan, told) {
+        let mut world = match self.world(seed, plan, Draw { clients: People::of, told }) {
             Ok(world) => world,
             Err(Halt::Sim(error)) => return Err(error),
             Err(Halt::Complaint(_)) => {
@@ -177,9 +184,7 @@ pub(crate) fn outcome(world: World, seed: u64, complaint: Option<Complaint>) -> 
 /// The whole life of a world: faults, their end, and a last look.
 pub(crate) fn live(world: &mut World, seed: u64) -> Done {
     world.start_all()?;
-    world.run_until(FAULTS_END_MS + PATIENCE_MS)?;
-    world.healed = true;
-    world.last_look()?;
+    settle(world, FAULTS_END_MS + PATIENCE_MS)?;
     if seed.is_multiple_of(AUDITED) {
         audit(world)?;
     }
@@ -187,12 +192,22 @@ pub(crate) fn live(world: &mut World, seed: u64) -> Done {
         for node in 0..3 {
             world.crash(node, None, crate::coverage::Kind::Crash)?;
         }
-        world.people.stay_ms = world.now_ms + 4_000;
-        world.people.forget_content();
-        world.run_until(world.now_ms + PATIENCE_MS)?;
-        world.last_look()?;
+        world.pass(3_000)?;
+        settle(world, world.now_ms + PATIENCE_MS)?;
     }
     Ok(())
+}
+
+/// Goes on until everybody is content, also at a last look, or patience ends.
+pub(crate) fn settle(world: &mut World, end_ms: u64) -> Done {
+    while world.now_ms < end_ms {
+        world.people.forget_content();
+        world.run_until(end_ms)?;
+        if world.last_look()? {
+            break;
+        }
+    }
+    world.last_word()
 }
 
 /// The evidence of every operation is exported and verified offline.
@@ -202,7 +217,5 @@ fn audit(world: &mut World) -> Done {
         let (node, Some(id)) = (client.node, client.intent.clone()) else { continue };
         world.request(index, node, "evidence", ApiCall::Evidence(id))?;
     }
-    world.people.forget_content();
-    world.people.stay_ms = world.now_ms + 4_000;
-    world.run_until(world.now_ms + 4_000)
+    world.pass(4_000)
 }

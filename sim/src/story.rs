@@ -77,7 +77,13 @@ fn word(text: &str) -> String {
 
 fn short(text: &str) -> String {
     text.split(' ')
-        .map(|word| if word.len() > 20 { word.chars().rev().take(8).collect::<Vec<_>>().into_iter().rev().collect() } else { word.to_owned() })
+        .map(|word| {
+            if word.len() > 20 {
+                word.chars().rev().take(8).collect::<Vec<_>>().into_iter().rev().collect()
+            } else {
+                word.to_owned()
+            }
+        })
         .collect::<Vec<String>>()
         .join(" ")
 }

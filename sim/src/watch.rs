@@ -16,17 +16,12 @@ use crate::judge::{Fact, RunFacts, Words};
 use crate::world::{Done, World};
 
 /// Log lines of an engine that refused an input as a whole.
-const REFUSALS: [&str; 5] = [
-    "frame refused",
-    "outcome refused",
-    "denial refused",
-    "hello refused",
-    "peer is fenced",
-];
+const REFUSALS: [&str; 5] =
+    ["frame refused", "outcome refused", "denial refused", "hello refused", "peer is fenced"];
 
 impl World {
-    /// An engine's effects for one input.
-    pub(crate) fn watch_effects(&mut self, node: usize, asked: bool, effects: &[Effect]) -> Done {
+    /// An engine's effects for one request or message.
+    pub(crate) fn watch_effects(&mut self, node: usize, effects: &[Effect]) -> Done {
         let acts = effects.iter().any(|effect| match effect {
             Effect::Write(batch) => !batch.is_empty(),
             Effect::Send { .. } | Effect::Kernel { .. } => true,
@@ -36,7 +31,7 @@ impl World {
         for effect in effects {
             let refused = match effect {
                 Effect::Log { event, code: Some(_), .. } if REFUSALS.contains(event) => *event,
-                Effect::Reply { reply: dvm_node::engine::ApiReply::Error { .. }, .. } if asked => {
+                Effect::Reply { reply: dvm_node::engine::ApiReply::Error { .. }, .. } => {
                     "a request is refused"
                 }
                 _ => continue,
@@ -111,7 +106,8 @@ impl World {
             KernelReply::Refused { code, rule, publication: None } => {
                 let broken = self.hosts.get(node).is_some_and(|h| h.disk_broken);
                 if *code == ReasonCode::Internal && !broken {
-                    self.judge.see(Fact::KernelInternal { node: name.clone(), rule: rule.clone() })?;
+                    self.judge
+                        .see(Fact::KernelInternal { node: name.clone(), rule: rule.clone() })?;
                 }
                 let (code, rule) = (*code, rule.clone());
                 self.judge.see(Fact::KernelRefused { node: name, code, rule, commits })?;

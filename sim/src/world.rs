@@ -9,8 +9,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use dvm_core::authority::ClusterManifest;
 use dvm_core::admission::Approval;
+use dvm_core::authority::ClusterManifest;
 use dvm_core::{Link, NodeId, Signed, codec};
 use dvm_node::engine::{ApiCall, ApiReply, Effect, Input, Token};
 use dvm_node::wire::{PeerMessage, Wire};
@@ -210,7 +210,22 @@ impl World {
             self.now_ms = at_ms;
             self.perform_event(event)?;
         }
-        self.now_ms = self.now_ms.max(end_ms.min(self.now_ms.saturating_add(1)));
+        Ok(())
+    }
+
+    /// Performs events for so long, whoever is content.
+    pub(crate) fn pass(&mut self, ms: u64) -> Done {
+        let end_ms = self.now_ms.saturating_add(ms);
+        while let Some(entry) = self.queue.first_entry() {
+            let (at_ms, _) = *entry.key();
+            if at_ms > end_ms {
+                break;
+            }
+            let event = entry.remove();
+            self.now_ms = at_ms;
+            self.perform_event(event)?;
+        }
+        self.now_ms = end_ms;
         Ok(())
     }
 
@@ -255,9 +270,11 @@ impl World {
         let Some(host) = self.hosts.get_mut(node) else { return Ok(()) };
         let clock_ms = host.clock_ms(now_ms);
         let Some(alive) = &mut host.alive else { return Ok(()) };
-        let asked = matches!(input, Input::Api { .. });
+        let said = matches!(input, Input::Api { .. } | Input::Peer { .. });
         let effects = alive.engine.handle(clock_ms, input);
-        self.watch_effects(node, asked, &effects)?;
+        if said {
+            self.watch_effects(node, &effects)?;
+        }
         self.perform(node, effects);
         Ok(())
     }

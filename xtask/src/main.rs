@@ -13,6 +13,7 @@ mod fuzz;
 mod mutants;
 mod mutation;
 mod quickstart;
+mod sim;
 mod task;
 mod test;
 mod tidy;
@@ -65,6 +66,7 @@ fn dispatch(args: &[String]) -> Result<(), Stop> {
         ["mutants", "--only", name] => mutants::run(&Workspace::find()?, Some(name)),
         ["mutation"] => mutation::run(&Workspace::find()?, None),
         ["mutation", module] => mutation::run(&Workspace::find()?, Some(module)),
+        ["sim", ..] => sim::run(&Workspace::find()?, args.get(1..).unwrap_or_default()),
         ["weaken"] => weaken::run(&Workspace::find()?),
         _ => Err(Stop::Usage { given: args.join(" ") }),
     }

@@ -1,0 +1,258 @@
+//! Every checker complains about a hand-made bad history, and is silent about its good twin.
+
+use dvm_core::trace::{Terminal, TraceRoot};
+use dvm_core::{Link, NodeId, ReasonCode};
+
+use super::*;
+
+fn node(name: &str) -> NodeId {
+    crate::cast::id(name)
+}
+
+fn b32(n: u8) -> B32 {
+    B32([n; 32])
+}
+
+fn link(text: &str) -> Link {
+    Link::of_raw(text.as_bytes())
+}
+
+fn run(execution: u8, publishes: Option<(B32, B32)>) -> Fact {
+    Fact::Run(RunFacts {
+        execution: b32(execution),
+        intent: link("intent"),
+        participants: vec![node("n1"), node("n2")],
+        publishes,
+        makes_key: false,
+    })
+}
+
+fn said(name: &str, (execution, level): (u8, u16), root: u8, broadcast: &[u8]) -> Fact {
+    let broadcast = broadcast.to_vec();
+    let words = Words { execution: b32(execution), level, root: b32(root), broadcast };
+    Fact::Said { node: node(name), vault_seq: 5, words }
+}
+
+fn granted(name: &str) -> Fact {
+    Fact::Granted { node: node(name), publication: b32(2) }
+}
+
+/// The act run 1 and its publication 2.
+fn judge(asks: Asks) -> Judge {
+    let mut judge = Judge::new(asks);
+    judge.see(run(1, None)).unwrap();
+    judge.see(run(2, Some((b32(1), b32(7))))).unwrap();
+    judge
+}
+
+fn complains(judge: &mut Judge, fact: Fact, checker: &str) {
+    assert!(CHECKERS.contains(&checker));
+    assert_eq!(judge.see(fact).unwrap_err().checker, checker);
+}
+
+#[test]
+fn one_time_ids_complains_about_a_nonce_in_two_runs_and_not_about_one_sent_twice() {
+    let mut judge = judge(Asks::default());
+    judge.see(run(3, None)).unwrap();
+    judge.see(said("n1", (1, 1), 1, b"nonce")).unwrap();
+    judge.see(said("n1", (1, 1), 1, b"nonce")).unwrap();
+    complains(&mut judge, said("n1", (3, 1), 1, b"nonce"), "one-time-ids");
+}
+
+#[test]
+fn one_time_ids_complains_about_two_partial_signatures_of_one_act_even_after_a_rollback() {
+    let mut judge = judge(Asks::default());
+    judge.rolled_back(node("n1"));
+    judge.see(granted("n1")).unwrap();
+    judge.see(granted("n2")).unwrap();
+    judge.see(said("n1", (2, 2), 1, b"share")).unwrap();
+    judge.see(said("n1", (2, 2), 1, b"share")).unwrap();
+    complains(&mut judge, said("n1", (2, 2), 1, b"other"), "one-time-ids");
+}
+
+#[test]
+fn one_time_ids_complains_about_two_roots_of_an_honest_kernel_and_not_of_a_liar() {
+    let mut judge = judge(Asks::default());
+    judge.see(said("n1", (1, 2), 1, b"")).unwrap();
+    complains(&mut judge, said("n1", (1, 2), 2, b""), "one-time-ids");
+    judge.distrust(node("n2"));
+    judge.see(said("n2", (1, 2), 1, b"")).unwrap();
+    judge.see(said("n2", (1, 2), 2, b"")).unwrap();
+}
+
+#[test]
+fn one_time_ids_complains_about_a_permit_in_two_contexts() {
+    let mut judge = judge(Asks::default());
+    let permit =
+        |context: &str| Fact::Permit { node: node("n1"), permit: b32(1), context: link(context) };
+    judge.see(permit("a")).unwrap();
+    judge.see(permit("a")).unwrap();
+    complains(&mut judge, permit("b"), "one-time-ids");
+}
+
+#[test]
+fn grants_first_complains_about_a_share_before_the_last_grant() {
+    let mut early = judge(Asks::default());
+    early.see(granted("n1")).unwrap();
+    complains(&mut early, said("n1", (2, 2), 1, b"share"), "grants-first");
+    let mut late = judge(Asks::default());
+    late.see(granted("n1")).unwrap();
+    late.see(granted("n2")).unwrap();
+    late.see(said("n1", (2, 2), 1, b"share")).unwrap();
+    assert_eq!(late.openings, 1);
+}
+
+fn root(name: &str, view: u8, terminal: Option<Terminal>) -> Fact {
+    let root = TraceRoot {
+        cluster: link("cluster"),
+        self_peer: node(name),
+        execution_id: b32(1),
+        header: link("header"),
+        score_id: b32(1),
+        plan_id: b32(1),
+        vm_version: 1,
+        facts_root: b32(1),
+        facts: 1,
+        results_root: b32(1),
+        confirmed_level: 1,
+        view_root: b32(view),
+        terminal,
+    };
+    Fact::Root { node: node(name), root }
+}
+
+#[test]
+fn one_story_complains_about_two_honest_finishers_with_two_views() {
+    let done = || Some(Terminal::Done);
+    let mut judge = judge(Asks::default());
+    judge.see(root("n1", 1, done())).unwrap();
+    judge.see(root("n2", 1, done())).unwrap();
+    assert_eq!(judge.stories, 1);
+    judge.see(root("n2", 2, Some(Terminal::Benign(ReasonCode::RemoteTimeout)))).unwrap();
+    complains(&mut judge, root("n3", 2, done()), "one-story");
+    judge.distrust(node("n2"));
+    judge.see(root("n2", 3, done())).unwrap();
+}
+
+#[test]
+fn honest_never_blamed_complains_unless_the_culprit_lies() {
+    let blamed = |culprit: &str| {
+        let terminal =
+            Terminal::Blamed { code: ReasonCode::PayloadRejected, culprit: node(culprit) };
+        root("n1", 1, Some(terminal))
+    };
+    let mut judge = judge(Asks::default());
+    judge.distrust(node("n3"));
+    judge.see(blamed("n3")).unwrap();
+    complains(&mut judge, blamed("n2"), "honest-never-blamed");
+}
+
+#[test]
+fn one_signature_complains_about_a_second_one_and_about_a_bad_one() {
+    let result = |bytes: &[u8], verifies| Fact::Result {
+        node: node("n1"),
+        intent: link("intent"),
+        result: bytes.to_vec(),
+        verifies,
+    };
+    let mut judge = judge(Asks::default());
+    judge.see(result(b"a", true)).unwrap();
+    judge.see(result(b"a", true)).unwrap();
+    complains(&mut judge, result(b"b", true), "one-signature");
+    complains(&mut judge, result(b"a", false), "one-signature");
+}
+
+#[test]
+fn refusal_changes_nothing_complains_about_a_commit_and_about_an_act() {
+    let kernel = |commits, code| Fact::KernelRefused {
+        node: node("n1"),
+        code,
+        rule: "a rule".into(),
+        commits,
+    };
+    let mut judge = judge(Asks::default());
+    judge.see(kernel(0, ReasonCode::WrongPhase)).unwrap();
+    judge.see(kernel(1, ReasonCode::StepPermitReused)).unwrap();
+    complains(&mut judge, kernel(1, ReasonCode::WrongPhase), "refusal-changes-nothing");
+    let engine =
+        |acts| Fact::EngineRefused { node: node("n1"), event: "frame refused".into(), acts };
+    judge.see(engine(false)).unwrap();
+    complains(&mut judge, engine(true), "refusal-changes-nothing");
+}
+
+#[test]
+fn durable_before_said_complains_about_a_kernel_that_knows_less_than_it_said() {
+    let booted = |vault_seq| Fact::Booted { node: node("n1"), vault_seq };
+    let mut judge = judge(Asks::default());
+    judge.see(said("n1", (1, 1), 1, b"nonce")).unwrap();
+    judge.see(booted(5)).unwrap();
+    complains(&mut judge, booted(4), "durable-before-said");
+    judge.rolled_back(node("n1"));
+    judge.see(booted(4)).unwrap();
+}
+
+#[test]
+fn people_decide_complains_about_a_grant_with_one_approval_too_few_or_for_another_purpose() {
+    let approved = |person: &str, purpose| Fact::Approved {
+        person: person.into(),
+        intent: link("intent"),
+        purpose,
+    };
+    let release = || Purpose::Release { execution_id: b32(1), result_ref: b32(7) };
+    let mut judge = judge(Asks { admit: 0, release: 2 });
+    judge.see(approved("a1", release())).unwrap();
+    judge.see(approved("a1", release())).unwrap();
+    judge.see(approved("a2", Purpose::Admit)).unwrap();
+    complains(&mut judge, granted("n1"), "people-decide");
+    judge.see(approved("a2", release())).unwrap();
+    judge.see(granted("n1")).unwrap();
+}
+
+#[test]
+fn people_decide_complains_about_an_opening_without_admission_or_after_a_denial() {
+    let opened = || Fact::Opened { node: node("n1"), intent: link("intent") };
+    let mut judge = judge(Asks { admit: 1, release: 0 });
+    judge.expect(link("intent"));
+    complains(&mut judge, opened(), "people-decide");
+    let person = "a1".to_owned();
+    judge.see(Fact::Approved { person, intent: link("intent"), purpose: Purpose::Admit }).unwrap();
+    judge.see(opened()).unwrap();
+    judge.see(Fact::Tombstoned { node: node("n1"), intent: link("intent") }).unwrap();
+    complains(&mut judge, opened(), "people-decide");
+    complains(&mut judge, granted("n1"), "people-decide");
+}
+
+#[test]
+fn every_request_ends_complains_about_what_stands_still_without_people_to_wait_for() {
+    let ended = |state: &str, codes: &[&str], excused| {
+        Fact::Ended(Ended {
+            node: node("n1"),
+            intent: "intent".into(),
+            state: state.into(),
+            codes: codes.iter().map(|c| (*c).to_owned()).collect(),
+            excused,
+        })
+    };
+    let mut judge = judge(Asks::default());
+    judge.see(ended("Published", &[], false)).unwrap();
+    judge.see(ended("Executed", &["APPROVALS_MISSING"], false)).unwrap();
+    judge.see(ended("PendingRemote", &["REMOTE_TIMEOUT"], true)).unwrap();
+    complains(&mut judge, ended("PendingRemote", &["REMOTE_TIMEOUT"], false), "every-request-ends");
+    complains(&mut judge, ended("Running", &[], true), "every-request-ends");
+    let silent = Fact::Unanswered { node: node("n1"), what: "a look".into(), waited_ms: 1 };
+    complains(&mut judge, silent, "every-request-ends");
+}
+
+#[test]
+fn no_internal_and_bundles_verify_complain() {
+    let mut judge = judge(Asks::default());
+    let internal = Fact::KernelInternal { node: node("n1"), rule: "a rule".into() };
+    complains(&mut judge, internal, "no-internal");
+    let bundle = |refused: Option<&str>| Fact::Bundle {
+        node: node("n1"),
+        intent: "intent".into(),
+        refused: refused.map(str::to_owned),
+    };
+    judge.see(bundle(None)).unwrap();
+    complains(&mut judge, bundle(Some("no")), "bundles-verify");
+}

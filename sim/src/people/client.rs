@@ -80,10 +80,8 @@ impl Client {
 
     /// Whether nothing more is to be expected.
     pub(crate) fn is_done(&self) -> bool {
-        let over = matches!(
-            self.state(),
-            "Published" | "Denied" | "Discarded" | "Poisoned" | "Expired"
-        );
+        let over =
+            matches!(self.state(), "Published" | "Denied" | "Discarded" | "Poisoned" | "Expired");
         let waits = matches!(self.state(), "AwaitingApproval" | "Executed")
             && self.codes().iter().any(|c| c == "APPROVALS_MISSING")
             && self.given.len() >= self.willing;
@@ -127,7 +125,8 @@ pub(crate) fn draw(dice: &mut Dice, plan: &Plan) -> Vec<Client> {
     let mut clients: Vec<Client> = Vec::new();
     for n in 0..count {
         let wanted = if n == 0 && dice.permille(120) {
-            let backend = if dice.permille(700) { Backend::FrostEd25519 } else { Backend::FrostSecp256k1Tr };
+            let backend =
+                if dice.permille(700) { Backend::FrostEd25519 } else { Backend::FrostSecp256k1Tr };
             Wanted::Key(format!("new-{n}"), backend)
         } else {
             Wanted::Signature(dice.bytes32()[..8].to_vec())
@@ -216,7 +215,9 @@ impl World {
             Purpose::Release { result_ref, .. } => Some(result_ref.hex()),
         };
         let free = |who: &usize| !client.given.contains(&(*who, slot.clone()));
-        let Some(who) = (0..client.willing.min(APPROVERS.len())).find(free) else { return Ok(false) };
+        let Some(who) = (0..client.willing.min(APPROVERS.len())).find(free) else {
+            return Ok(false);
+        };
         let at = if self.dice.permille(600) { client.node } else { self.dice.index(3) };
         let person = APPROVERS.get(who).copied().unwrap_or("a1");
         let approval = shown.approval(&self.manifest, person, purpose.clone());
@@ -269,7 +270,8 @@ impl World {
             let codes = view.get("codes").cloned().unwrap_or_default();
             client.view = Some(view);
             if changed {
-                self.story.line(self.now_ms, node, || format!("   client {index} sees {state} {codes}"));
+                self.story
+                    .line(self.now_ms, node, || format!("   client {index} sees {state} {codes}"));
             }
         }
         Ok(())
@@ -284,7 +286,8 @@ impl World {
     ) -> Done {
         self.story.line(self.now_ms, node, || format!("   client {index}: {what} refused, {code}"));
         let by = self.name(node);
-        let trusted = !self.judge.was_rolled_back(&by) && self.plan.liar.is_none_or(|(n, _)| n != node);
+        let trusted =
+            !self.judge.was_rolled_back(&by) && self.plan.liar.is_none_or(|(n, _)| n != node);
         let Some(client) = self.people.clients.get_mut(index) else { return Ok(()) };
         if what == "a request" {
             client.refused = Some(code);

@@ -52,7 +52,10 @@ pub(crate) fn draw(dice: &mut Dice) -> Vec<Governor> {
     vec![Governor::new(dice.index(3), dice.below(600), events)]
 }
 
-fn authority(manifest: &dvm_core::authority::ClusterManifest, context: &Value) -> Option<AuthorityState> {
+fn authority(
+    manifest: &dvm_core::authority::ClusterManifest,
+    context: &Value,
+) -> Option<AuthorityState> {
     let mut state = AuthorityState::genesis(manifest).ok()?;
     for entry in context.get("log_hex")?.as_array()? {
         let entry: LogEntry = codec::decode(&hex::decode(entry.as_str()?).ok()?).ok()?;
@@ -102,7 +105,9 @@ impl World {
     pub(crate) fn governor_hears(&mut self, index: usize, reply: ApiReply) {
         let Some(governor) = self.people.governors.get_mut(index) else { return };
         match reply {
-            ApiReply::Json(value) if value.get("log_hex").is_some() => governor.context = Some(value),
+            ApiReply::Json(value) if value.get("log_hex").is_some() => {
+                governor.context = Some(value)
+            }
             ApiReply::Json(value) => {
                 if value.get("effective") == Some(&Value::Bool(true)) {
                     governor.to_decide.remove(0);

@@ -142,8 +142,8 @@ impl Engine {
         if let Some(code) = refused {
             op.codes = vec![code];
             op.state = match code {
-                // The head moved.
-                ReasonCode::StaleEpoch => State::Proposed,
+                // The head moved; or the kernel's disk failed, which says nothing about the act.
+                ReasonCode::StaleEpoch | ReasonCode::Internal => State::Proposed,
                 // The share left before a restart: the others are asked how it ended.
                 ReasonCode::ReplayOrConflict => State::Aborted,
                 _ => State::Denied,

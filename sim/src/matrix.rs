@@ -1,0 +1,159 @@
+//! The crash matrix: every durable write of every node, with a crash before, within and after it.
+//!
+//! Source: the design's "Crash and resume". Each scenario is first run without a fault, and its
+//! writes are counted; then once per write and fate. Up to the fault every run is the first one
+//! again, event by event.
+//!
+//! Always true: every point is visited; the judge is the campaign's own.
+
+use crate::SimError;
+use crate::cast::Variant;
+use crate::coverage::Coverage;
+use crate::disk::Tear;
+use crate::judge::Complaint;
+use crate::people::{Client, People, Wanted};
+use crate::plan::{DiskFault, Fate, Plan};
+use crate::seed::{Draw, Stage, settle};
+use crate::world::{Halt, World};
+use dvm_core::intent::Backend;
+
+/// One row of scenarios.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// Its name.
+    pub name: &'static str,
+    variant: Variant,
+    clients: fn(u64, &Plan, Vec<u8>) -> People,
+}
+
+/// What the matrix crosses: a signature released at once, one held for a person, and a new key.
+pub const SCENARIOS: [Scenario; 3] = [
+    Scenario { name: "signature, automatic release", variant: ED_AUTO, clients: signature },
+    Scenario { name: "signature, held release", variant: ED_HELD, clients: signature },
+    Scenario { name: "key generation and publication", variant: ED_AUTO, clients: new_key },
+];
+
+const ED_AUTO: Variant = Variant { backend: Backend::FrostEd25519, admit: 0, release: 0 };
+const ED_HELD: Variant = Variant { backend: Backend::FrostEd25519, admit: 0, release: 1 };
+/// Virtual time in which every point must come to an end.
+const PATIENCE_MS: u64 = 60_000;
+const VAULT_FATES: [Fate; 5] = [
+    Fate::Before,
+    Fate::Torn(Tear::Cut(300)),
+    Fate::Torn(Tear::Cut(900)),
+    Fate::Torn(Tear::Garbled(950)),
+    Fate::After,
+];
+const JOURNAL_FATES: [Fate; 3] = [Fate::Before, Fate::MidRelease(1), Fate::After];
+
+fn signature(_: u64, _: &Plan, public_key: Vec<u8>) -> People {
+    let wanted = Wanted::Signature(b"matrix".to_vec());
+    People::only(Client::new(0, "matrix".into(), wanted), public_key)
+}
+
+fn new_key(_: u64, _: &Plan, public_key: Vec<u8>) -> People {
+    let wanted = Wanted::Key("matrix".into(), Backend::FrostEd25519);
+    People::only(Client::new(0, "matrix".into(), wanted), public_key)
+}
+
+/// One point of the matrix, and what came of it.
+#[derive(Clone, Debug)]
+pub struct Point {
+    /// The scenario's name.
+    pub scenario: &'static str,
+    /// The node.
+    pub node: usize,
+    /// The kernel's vault, or else the node's journal.
+    pub vault: bool,
+    /// The write, counted from 1.
+    pub write: u64,
+    /// What happened to it.
+    pub fate: Fate,
+    /// The rule that did not hold, if one did not.
+    pub complaint: Option<Complaint>,
+    /// Where the operation ended.
+    pub end: String,
+}
+
+/// What a matrix came to.
+#[derive(Debug, Default)]
+pub struct Matrix {
+    /// Points whose fault took effect.
+    pub points: u64,
+    /// Where their operations ended: state and count.
+    pub ends: std::collections::BTreeMap<String, u64>,
+    /// Points at which a rule did not hold.
+    pub bad: Vec<Point>,
+    /// Which faults took effect.
+    pub coverage: Coverage,
+}
+
+/// Visits every point of a scenario. `step` is told of each.
+///
+/// # Errors
+/// [`SimError`] if the simulation itself failed.
+pub fn run(
+    stage: &mut Stage,
+    scenario: &Scenario,
+    mut step: impl FnMut(),
+) -> Result<Matrix, SimError> {
+    let mut matrix = Matrix::default();
+    let calm = Plan::calm(scenario.variant);
+    let (world, complaint) = play(stage, scenario, calm.clone())?;
+    if complaint.is_some() {
+        return Err(SimError::Shape("the scenario breaks a rule without a fault"));
+    }
+    let writes: Vec<(u64, u64)> =
+        world.hosts.iter().map(|h| (h.kernel_commits, h.journal_commits)).collect();
+    drop(world);
+    for (node, (vault, journal)) in writes.into_iter().enumerate() {
+        let rows = [(true, vault, &VAULT_FATES[..]), (false, journal, &JOURNAL_FATES[..])];
+        for (vault, count, fates) in rows {
+            for write in 1..=count {
+                for fate in fates.iter().copied() {
+                    let mut plan = calm.clone();
+                    let fault = DiskFault { node, write, fate };
+                    if vault { &mut plan.vault } else { &mut plan.journal }.push(fault);
+                    let (world, complaint) = play(stage, scenario, plan)?;
+                    let end = world.people.clients.first().map_or("", |c| c.state()).to_owned();
+                    matrix.points += 1;
+                    *matrix.ends.entry(end.clone()).or_default() += 1;
+                    matrix.coverage.add(&world.coverage);
+                    if complaint.is_some() {
+                        let scenario = scenario.name;
+                        matrix.bad.push(Point {
+                            scenario,
+                            node,
+                            vault,
+                            write,
+                            fate,
+                            complaint,
+                            end,
+                        });
+                    }
+                    step();
+                }
+            }
+        }
+    }
+    Ok(matrix)
+}
+
+fn play(
+    stage: &mut Stage,
+    scenario: &Scenario,
+    plan: Plan,
+) -> Result<(World, Option<Complaint>), SimError> {
+    let draw = Draw { clients: scenario.clients, told: false };
+    let mut world = match stage.world(0, plan, draw) {
+        Ok(world) => world,
+        Err(Halt::Sim(error)) => return Err(error),
+        Err(Halt::Complaint(_)) => return Err(SimError::Shape("the preparation breaks a rule")),
+    };
+    let lived = world.start_all().and_then(|()| settle(&mut world, PATIENCE_MS));
+    match lived {
+        Ok(()) => Ok((world, None)),
+        Err(Halt::Complaint(complaint)) => Ok((world, Some(complaint))),
+        Err(Halt::Sim(error)) => Err(error),
+    }
+}

@@ -1,0 +1,31 @@
+//! `cargo xtask sim ARGS`: builds the simulator in release and runs it.
+//!
+//! Always true: its exit code is the simulator's (0 no complaint, 1 a complaint, 2 the command line
+//! or the simulation itself), because this process is replaced by it.
+
+use std::os::unix::process::CommandExt as _;
+
+use crate::task::{self, Stop, Workspace};
+
+/// Seeds that `cargo xtask test` runs.
+const SEEDS_TESTED: &str = "1000";
+
+/// Builds, then does not return unless the simulator could not be started.
+pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Stop> {
+    build(workspace)?;
+    let simulator = workspace.target.join("release/dvm-sim");
+    let cause = std::process::Command::new(&simulator).args(args).exec();
+    Err(Stop::Unusable { what: simulator.display().to_string(), cause })
+}
+
+/// What the tests run: so many seeds, and the crash matrix.
+pub(crate) fn test(workspace: &Workspace) -> Result<(), Stop> {
+    build(workspace)?;
+    let simulator = workspace.target.join("release/dvm-sim");
+    task::run(&mut workspace.command(&simulator, &["--seeds", SEEDS_TESTED]))?;
+    task::run(&mut workspace.command(&simulator, &["--matrix"]))
+}
+
+fn build(workspace: &Workspace) -> Result<(), Stop> {
+    task::run(&mut workspace.cargo(&["build", "--release", "-p", "dvm-sim", "--locked"]))
+}
