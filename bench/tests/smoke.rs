@@ -1,7 +1,5 @@
 //! Every section that needs no shipped binary gives its rows. How large a figure is, is nobody's claim.
 
-#![expect(clippy::unwrap_used, reason = "all of this file is a test")]
-
 use dvm_bench::table::Row;
 use dvm_bench::timing::Effort;
 use dvm_bench::{microcode, vm};

@@ -111,7 +111,7 @@ impl Fuzzer {
     }
 
     /// One byte string, text or number of it, changed in place.
-    fn alter(&mut self, bytes: &mut Vec<u8>) {
+    fn alter(&mut self, bytes: &mut [u8]) {
         if bytes.is_empty() || codec::decode::<KernelCall>(bytes).is_err() {
             return;
         }

@@ -500,10 +500,8 @@ impl Engine {
         let publishes = run.ctx.publishes();
         let missing = awaited(run);
         // In doubt the own frame is kept back, and time passes all the same.
-        let in_doubt = matches!(
-            run.vm.frontier(&run.ctx).blocked_on,
-            Some(dvm_vm::BlockedOn::Headers { .. })
-        );
+        let in_doubt =
+            matches!(run.vm.frontier(&run.ctx).blocked_on, Some(dvm_vm::BlockedOn::Headers { .. }));
         let own_out = run.emitted >= level || in_doubt;
         if missing.is_empty() || !own_out {
             return;

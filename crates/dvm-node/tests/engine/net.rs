@@ -231,8 +231,9 @@ impl Net {
                 Effect::Write(batch) => {
                     let host = self.hosts.get_mut(at).unwrap();
                     for write in batch {
-                        if let Write::Put { table: Table::Intents | Table::Executions, key, .. } =
-                            &write
+                        if let Write::Put {
+                            table: Table::Intents | Table::Executions, key, ..
+                        } = &write
                         {
                             assert!(records.insert(key.clone()), "one input wrote a record twice");
                         }

@@ -40,7 +40,12 @@ fn text(status: &Value) -> String {
     out += &format!("  operations     {}\n", field("operations"));
     for member in status.get("members").and_then(Value::as_array).into_iter().flatten() {
         let text = |name: &str| member.get(name).and_then(Value::as_str).unwrap_or_default();
-        out += &format!("  member         {:<8} {:<5} {}\n", text("node"), text("link"), text("refused"));
+        out += &format!(
+            "  member         {:<8} {:<5} {}\n",
+            text("node"),
+            text("link"),
+            text("refused")
+        );
     }
     out
 }

@@ -1,13 +1,12 @@
 //! Claims about the gate: what is held is nowhere outside the kernels, and people decide what leaves.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
 
 use crate::car::{RAW, parts};
 use crate::memory::Snapshot;
-use crate::site::{Site, bin_dir, ran};
+use crate::site::{Site, bin_dir};
 
 /// Every node keeps what it sends, in its directory: the search goes over that, too.
 const RECORDED: [&str; 1] = ["--record-wire"];
@@ -114,33 +113,6 @@ fn found_while_held(site: &Site) -> Vec<String> {
 #[test]
 fn no_runtime_store_or_log_holds_a_share_that_is_opened_later() {
     assert_eq!(found_while_held(&Site::start_from(&bin_dir(), &RECORDED)), Vec::<String>::new());
-}
-
-#[test]
-fn with_the_gate_off_the_same_search_finds_the_shares() {
-    let bin = tempfile::tempdir().unwrap();
-    std::fs::copy(bin_dir().join("dvm"), bin.path().join("dvm")).unwrap();
-    std::fs::copy(kernel_without_gate(), bin.path().join("dvm-kernel")).unwrap();
-    let site = Site::start_from(bin.path(), &RECORDED);
-    let attested = site.cli(0, &["kernel", "attest"]).ok();
-    let version = attested["version"].as_str().unwrap();
-    assert!(version.ends_with("+attack-gate-off"), "a kernel without gate says so: {version}");
-    let found = found_while_held(&site);
-    assert!(found.iter().any(|place| place.contains("memory of node")), "{found:?}");
-}
-
-/// The kernel built so that it shows its share at once, in a target directory of its own.
-fn kernel_without_gate() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let target = root.join("target/gate-off");
-    let mut build = Command::new(env!("CARGO"));
-    build.current_dir(&root).args(["build", "--release", "--locked", "-p", "dvm-kernel"]);
-    build.args(["--features", "attack-gate-off", "--target-dir"]).arg(&target);
-    // Link-time optimisation would double the build's time and shows nothing here.
-    build.args(["--config", "profile.release.lto=false"]);
-    let built = ran(&mut build);
-    assert_eq!(built.exit, 0, "{}", built.err);
-    target.join("release/dvm-kernel")
 }
 
 #[test]
