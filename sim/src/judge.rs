@@ -58,6 +58,9 @@ pub struct Asks {
     pub release: usize,
 }
 
+/// Who approved, and what for: an admission, or the release of one run's result.
+type Approved = (String, Option<(B32, B32)>);
+
 /// Everything seen so far that a checker needs.
 #[derive(Debug, Default)]
 pub struct Judge {
@@ -77,7 +80,7 @@ pub struct Judge {
     grants: BTreeSet<(B32, NodeId)>,
     results: BTreeMap<Link, Vec<u8>>,
     said: BTreeMap<NodeId, u64>,
-    approved: BTreeMap<Link, BTreeSet<(String, Option<(B32, B32)>)>>,
+    approved: BTreeMap<Link, BTreeSet<Approved>>,
     tombstones: BTreeSet<(NodeId, Link)>,
     /// Opening shares seen: how often the checker of grants had something to check.
     pub openings: u64,
@@ -163,7 +166,7 @@ impl Judge {
                     format!("{node}'s engine says `{event}` and acts")
                 })
             }
-            Fact::Root { node, root } => self.on_root(node, root),
+            Fact::Root { node, root } => self.on_root(node, *root),
             Fact::Blamed { by, culprit, what } => self.on_blamed(&by, &culprit, &what),
             Fact::Result { node, intent, result, verifies } => {
                 self.on_result(&node, intent, result, verifies)

@@ -49,7 +49,7 @@ impl World {
             let Ok(root) = codec::decode::<Signed<TraceRoot>>(value) else { continue };
             self.note("root", node, value);
             let node = self.name(node);
-            self.judge.see(Fact::Root { node, root: root.body })?;
+            self.judge.see(Fact::Root { node, root: Box::new(root.body) })?;
         }
         Ok(())
     }

@@ -233,7 +233,7 @@ impl World {
         match event {
             Event::Deliver { from, to, line, bytes } => self.deliver(from, to, line, &bytes),
             Event::ToWitness { from, message } => {
-                self.to_witness(from, *message);
+                self.tell_witness(from, *message);
                 Ok(())
             }
             Event::FromWitness { to, message } => {
@@ -364,7 +364,7 @@ impl World {
         self.input(to, Input::Peer { from: cast::node(from), commits, message })
     }
 
-    fn to_witness(&mut self, from: usize, message: PeerMessage) {
+    fn tell_witness(&mut self, from: usize, message: PeerMessage) {
         let now_ms = cast::START_MS.saturating_add(self.now_ms);
         let step = self.witness.handle(now_ms, &cast::node(from), message);
         self.witness_tables.apply(step.writes);

@@ -11,6 +11,7 @@ const SEEDS: u64 = 40;
 const FOUND: [(u64, &str); 1] =
     [(8, "a full disk under one kernel ended the operation there for ever, as denied")];
 
+#[expect(clippy::unwrap_used, reason = "called by tests only")]
 fn run(stage: &mut Stage, seed: u64) -> Outcome {
     stage.run(seed, false).unwrap()
 }

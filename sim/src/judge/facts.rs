@@ -133,7 +133,7 @@ pub enum Fact {
         /// Whose.
         node: NodeId,
         /// What.
-        root: TraceRoot,
+        root: Box<TraceRoot>,
     },
     /// A kernel or engine names a culprit.
     Blamed {

@@ -118,7 +118,7 @@ fn root(name: &str, view: u8, terminal: Option<Terminal>) -> Fact {
         view_root: b32(view),
         terminal,
     };
-    Fact::Root { node: node(name), root }
+    Fact::Root { node: node(name), root: Box::new(root) }
 }
 
 #[test]
