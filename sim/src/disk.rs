@@ -17,7 +17,7 @@ use dvm_kernel::vault::VAULT_FILE;
 use dvm_node::engine::Recovered;
 use dvm_node::journal::{Table, Write, WriteBatch};
 
-use crate::SimError;
+use crate::{SimError, limit};
 
 /// The bytes of a vault, as a power cut leaves them.
 #[derive(Clone, Default)]
@@ -61,6 +61,7 @@ impl VaultFiles {
 
     /// Puts the files in place of whatever is there; no kernel may run on them.
     pub(crate) fn write(&self, dir: &Path) -> Result<(), SimError> {
+        let _shared = limit::writes();
         std::fs::write(dir.join(VAULT_FILE), &self.database)?;
         std::fs::set_permissions(dir.join(VAULT_FILE), Permissions::from_mode(0o600))?;
         if self.log.is_empty() {

@@ -23,9 +23,9 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use zeroize::Zeroizing;
 
-use crate::SimError;
 use crate::cast::{self, NODES, START_MS};
 use crate::disk::{Tables, VaultFiles};
+use crate::{SimError, limit};
 
 /// What waits for the journal.
 pub(crate) enum Item {
@@ -109,6 +109,7 @@ impl Host {
 
     /// Starts the kernel over its files.
     pub(crate) fn boot_kernel(&mut self, now_ms: u64) -> Result<Kernel, SimError> {
+        let _shared = limit::writes();
         self.starts = self.starts.saturating_add(1);
         self.wall.store(self.clock_ms(now_ms), Ordering::SeqCst);
         let rng = kernel_rng(self.seed, self.name(), self.starts);
@@ -161,6 +162,7 @@ impl Host {
 
     /// The process ends. What is on disk is what was there, not what an orderly end would leave.
     pub(crate) fn die(&mut self, files: Option<VaultFiles>) -> Result<(), SimError> {
+        let _shared = limit::writes();
         let files = match files {
             Some(files) => files,
             None => VaultFiles::read(&self.dir)?,

@@ -6,6 +6,7 @@
 //!
 //! Always true: the limit is lifted when the guard is dropped.
 
+use std::cell::Cell;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -14,6 +15,11 @@ use nix::sys::signal::{SigSet, Signal};
 use crate::SimError;
 
 static WRITES: RwLock<()> = RwLock::new(());
+
+thread_local! {
+    /// How many guards this thread holds, of either kind: only the outermost takes the lock.
+    static HELD: Cell<u32> = const { Cell::new(0) };
+}
 
 /// Held while files end where they were told to.
 pub(crate) struct Full {
@@ -30,6 +36,7 @@ pub(crate) fn files_end_at(bytes: u64) -> Result<Full, SimError> {
     blocked.thread_block()?;
     let (soft, hard) = getrlimit(Resource::RLIMIT_FSIZE)?;
     setrlimit(Resource::RLIMIT_FSIZE, bytes.min(hard), hard)?;
+    HELD.set(HELD.get() + 1);
     Ok(Full { soft, hard, _alone: alone })
 }
 
@@ -37,12 +44,28 @@ impl Drop for Full {
     fn drop(&mut self) {
         // The hard limit is as it was, so the soft one may go back to where it was.
         let _ = setrlimit(Resource::RLIMIT_FSIZE, self.soft, self.hard);
+        HELD.set(HELD.get().saturating_sub(1));
     }
 }
 
-/// Held by whoever writes files, so that no disk is full meanwhile.
-pub(crate) fn writes() -> RwLockReadGuard<'static, ()> {
-    WRITES.read().unwrap_or_else(PoisonError::into_inner)
+/// A time in which files may be written.
+pub(crate) struct Writes {
+    _shared: Option<RwLockReadGuard<'static, ()>>,
+}
+
+/// Held by whoever writes files, so that no other thread's disk fills up meanwhile. May be taken
+/// within another guard of this thread.
+pub(crate) fn writes() -> Writes {
+    let outer = HELD.get() == 0;
+    let shared = outer.then(|| WRITES.read().unwrap_or_else(PoisonError::into_inner));
+    HELD.set(HELD.get() + 1);
+    Writes { _shared: shared }
+}
+
+impl Drop for Writes {
+    fn drop(&mut self) {
+        HELD.set(HELD.get().saturating_sub(1));
+    }
 }
 
 #[cfg(test)]
@@ -57,6 +80,7 @@ mod tests {
         assert!(std::fs::write(&file, [0; 11]).is_err());
         assert!(std::fs::write(&file, [0; 10]).is_ok());
         drop(full);
+        let _shared = writes();
         assert!(std::fs::write(&file, [0; 11]).is_ok());
     }
 }

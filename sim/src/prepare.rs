@@ -22,7 +22,7 @@ use crate::judge::{Asks, Judge};
 use crate::people::{Client, Governor, People, Wanted};
 use crate::plan::Plan;
 use crate::world::{Event, Halt, Origin, World, hosts};
-use crate::{SimError, disk};
+use crate::{SimError, disk, limit};
 
 /// Randomness of the preparation; no seed of a campaign reaches it.
 const PREPARATION: u64 = u64::MAX;
@@ -41,6 +41,7 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// A witness's journal, as a file of its own below `dir`.
     pub(crate) fn witness_journal(&self, dir: &Path) -> Result<Loaded, SimError> {
+        let _shared = limit::writes();
         let place = disk::vault_dir(dir, WITNESS)?.join(JOURNAL_FILE);
         std::fs::write(&place, &self.witness)?;
         Ok(Journal::open(&place)?)
@@ -68,6 +69,7 @@ impl Shelf {
 }
 
 fn prepare(variant: Variant, policy: &PolicySet) -> Result<Prepared, Halt> {
+    let _shared = limit::writes();
     let scratch = disk::scratch()?;
     let dir = scratch.path();
     let mut hosts = hosts(dir, PREPARATION, &[])?;
