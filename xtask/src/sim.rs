@@ -7,23 +7,12 @@ use std::os::unix::process::CommandExt as _;
 
 use crate::task::{self, Stop, Workspace};
 
-/// Seeds that `cargo xtask test` runs.
-const SEEDS_TESTED: &str = "1000";
-
 /// Builds, then does not return unless the simulator could not be started.
 pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Stop> {
     build(workspace)?;
     let simulator = workspace.target.join("release/dvm-sim");
     let cause = std::process::Command::new(&simulator).args(args).exec();
     Err(Stop::Unusable { what: simulator.display().to_string(), cause })
-}
-
-/// What the tests run: so many seeds, and the crash matrix.
-pub(crate) fn test(workspace: &Workspace) -> Result<(), Stop> {
-    build(workspace)?;
-    let simulator = workspace.target.join("release/dvm-sim");
-    task::run(&mut workspace.command(&simulator, &["--seeds", SEEDS_TESTED]))?;
-    task::run(&mut workspace.command(&simulator, &["--matrix"]))
 }
 
 fn build(workspace: &Workspace) -> Result<(), Stop> {
