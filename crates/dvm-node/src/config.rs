@@ -189,6 +189,8 @@ impl KernelConfig {
 pub struct TimingConfig {
     /// Ask again for a missing verdict.
     pub consider_retry_ms: Option<u64>,
+    /// ... and, of what has waited for long, at least so often.
+    pub consider_retry_max_ms: Option<u64>,
     /// Report `REMOTE_TIMEOUT` when fewer than t have opened.
     pub consider_deadline_ms: Option<u64>,
     /// A level open this long is re-sent and reported.
@@ -204,6 +206,7 @@ impl TimingConfig {
         let base = Timing::default();
         let timing = Timing {
             consider_retry_ms: self.consider_retry_ms.unwrap_or(base.consider_retry_ms),
+            consider_retry_max_ms: self.consider_retry_max_ms.unwrap_or(base.consider_retry_max_ms),
             consider_deadline_ms: self.consider_deadline_ms.unwrap_or(base.consider_deadline_ms),
             soft_ms: self.soft_ms.unwrap_or(base.soft_ms),
             hard_ms: self.hard_ms.unwrap_or(base.hard_ms),

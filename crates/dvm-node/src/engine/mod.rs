@@ -64,6 +64,8 @@ pub type Token = u64;
 pub struct Timing {
     /// Ask again for a missing verdict.
     pub consider_retry_ms: u64,
+    /// ... and, of what has waited for long, at least so often.
+    pub consider_retry_max_ms: u64,
     /// Report `REMOTE_TIMEOUT` when fewer than t have opened.
     pub consider_deadline_ms: u64,
     /// A level open this long is re-sent and reported.
@@ -78,6 +80,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             consider_retry_ms: 500,
+            consider_retry_max_ms: 60_000,
             consider_deadline_ms: 4_000,
             soft_ms: 1_000,
             hard_ms: 4_000,

@@ -79,6 +79,13 @@ impl Engine {
         for run in runs {
             self.resend_all(&run);
         }
+        // Whatever has waited for a while may have waited for this one.
+        let (now, retry) = (self.now_ms, self.timing.consider_retry_ms);
+        for gathering in self.gathering.values_mut() {
+            if now >= gathering.asked_ms + retry {
+                gathering.asked_ms = 0;
+            }
+        }
     }
 
     pub(super) fn on_down(&mut self, node: &NodeId) {

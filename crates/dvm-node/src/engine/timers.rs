@@ -6,9 +6,9 @@ use dvm_core::ids::NodeId;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
 
-use super::Engine;
 use super::drive::EARLY_TTL_MS;
 use super::operation::State;
+use super::{Engine, Timing};
 
 /// Tries of one intent before the coordinator stops by itself; a client may ask again.
 pub const ATTEMPTS_MAX: u32 = 32;
@@ -63,7 +63,9 @@ impl Engine {
     fn tick_gathering(&mut self, link: &Link) {
         let (now, timing) = (self.now_ms, self.timing);
         let Some(gathering) = self.gathering.get_mut(link) else { return };
-        if now < gathering.asked_ms + timing.consider_retry_ms || gathering.opening {
+        if now < gathering.asked_ms + pause_ms(gathering.since_ms, &timing, now)
+            || gathering.opening
+        {
             return;
         }
         gathering.asked_ms = now;
@@ -175,4 +177,11 @@ impl Engine {
         }
         self.wake(link);
     }
+}
+
+/// How long to wait before peers are asked again: longer, the longer this try has waited, so that what
+/// waits for a node that is away for hours asks once a minute and uses up nobody's openings.
+fn pause_ms(since_ms: u64, timing: &Timing, now_ms: u64) -> u64 {
+    let waited_ms = now_ms.saturating_sub(since_ms);
+    (waited_ms / 4).min(timing.consider_retry_max_ms).max(timing.consider_retry_ms)
 }

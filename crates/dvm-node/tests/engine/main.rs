@@ -151,3 +151,18 @@ fn a_held_result_outlives_its_intent_but_not_its_own_expiry() {
     assert_eq!(net.view("n1", &late)["state"], "Discarded");
     assert_eq!(net.view("n1", &late)["codes"][0], "EXPIRED");
 }
+
+#[test]
+fn what_waits_for_long_asks_seldom_and_at_once_when_a_peer_is_back() {
+    let mut net = Net::with_key(floor(0, 0));
+    net.take_down("n2");
+    net.take_down("n3");
+    let view = net.sign("n1", "s-1", "demo", b"m");
+    assert_eq!(view["state"], "PendingRemote", "{view:#}");
+    net.pass_ms(300_000);
+    let attempts = net.view("n1", &view)["attempt"].as_u64().unwrap();
+    assert!((12..40).contains(&attempts), "{attempts} tries in five minutes");
+    net.bring_up("n2");
+    net.pass_ms(100);
+    assert_eq!(net.view("n1", &view)["state"], "Published");
+}
