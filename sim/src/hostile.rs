@@ -8,7 +8,6 @@ use dvm_core::call::KernelCall;
 
 use crate::cast;
 use crate::coverage::Kind;
-use crate::limit;
 use crate::plan::Lie;
 use crate::world::{Halt, World};
 
@@ -43,11 +42,7 @@ impl World {
         self.story.fault(now_ms, node, Kind::HostileRuntime);
         if let Some(extra) = self.extra_call(node, &call) {
             self.watch_call(node, &extra);
-            let answered = {
-                let _shared = limit::writes();
-                self.host(node)?.call(extra.clone(), now_ms)
-            };
-            if let Some((reply, made)) = answered {
+            if let Some((reply, made)) = self.host(node)?.call(extra.clone(), now_ms) {
                 self.watch_reply(node, &extra, &reply, made)?;
             }
         }

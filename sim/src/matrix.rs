@@ -73,6 +73,8 @@ pub struct Point {
     pub complaint: Option<Complaint>,
     /// Where the operation ended.
     pub end: String,
+    /// How it went.
+    pub story: Vec<String>,
 }
 
 /// What a matrix came to.
@@ -99,7 +101,7 @@ pub fn run(
 ) -> Result<Matrix, SimError> {
     let mut matrix = Matrix::default();
     let calm = Plan::calm(scenario.variant);
-    let (world, complaint) = play(stage, scenario, calm.clone())?;
+    let (world, complaint) = play(stage, scenario, calm.clone(), false)?;
     if complaint.is_some() {
         return Err(SimError::Shape("the scenario breaks a rule without a fault"));
     }
@@ -114,12 +116,16 @@ pub fn run(
                     let mut plan = calm.clone();
                     let fault = DiskFault { node, write, fate };
                     if vault { &mut plan.vault } else { &mut plan.journal }.push(fault);
-                    let (world, complaint) = play(stage, scenario, plan)?;
+                    let (world, complaint) = play(stage, scenario, plan.clone(), false)?;
                     let end = world.people.clients.first().map_or("", |c| c.state()).to_owned();
                     matrix.points += 1;
                     *matrix.ends.entry(end.clone()).or_default() += 1;
                     matrix.coverage.add(&world.coverage);
+                    drop(world);
                     if complaint.is_some() {
+                        // Once more, with its story kept.
+                        let (again, complaint) = play(stage, scenario, plan, true)?;
+                        let story = again.story.lines().to_vec();
                         let scenario = scenario.name;
                         matrix.bad.push(Point {
                             scenario,
@@ -129,6 +135,7 @@ pub fn run(
                             fate,
                             complaint,
                             end,
+                            story,
                         });
                     }
                     step();
@@ -143,8 +150,9 @@ fn play(
     stage: &mut Stage,
     scenario: &Scenario,
     plan: Plan,
+    told: bool,
 ) -> Result<(World, Option<Complaint>), SimError> {
-    let draw = Draw { clients: scenario.clients, told: false };
+    let draw = Draw { clients: scenario.clients, told };
     let mut world = match stage.world(0, plan, draw) {
         Ok(world) => world,
         Err(Halt::Sim(error)) => return Err(error),

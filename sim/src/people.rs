@@ -159,6 +159,11 @@ impl World {
         Ok(self.people.clients.iter().all(Client::is_done))
     }
 
+    /// Whether a fault lasts, so that an operation may stand still as long as it says why.
+    fn excused(&self) -> bool {
+        self.plan.lasting || !self.people.governors.is_empty()
+    }
+
     /// How everything stands at the end.
     pub(crate) fn last_word(&mut self) -> Done {
         for client in &self.people.clients {
@@ -167,8 +172,8 @@ impl World {
                 node: crate::cast::node(client.node),
                 intent,
                 state: client.state().to_owned(),
-                codes: client.codes(),
-                excused: self.plan.lasting || !self.people.governors.is_empty(),
+                codes: if self.excused() { client.last_codes() } else { client.codes() },
+                excused: self.excused(),
             };
             self.judge.see(Fact::Ended(ended))?;
         }

@@ -121,6 +121,9 @@ pub fn matrix(all: &BTreeMap<&str, Matrix>) -> String {
     for (name, matrix) in all {
         say!(out, "{name}: {} crash points, ended as {:?}", matrix.points, matrix.ends);
         for point in &matrix.bad {
+            for line in &point.story {
+                say!(out, "    {line}");
+            }
             let what = point.complaint.as_ref().map(|c| format!("{}: {}", c.checker, c.what));
             let disk = if point.vault { "vault" } else { "journal" };
             say!(

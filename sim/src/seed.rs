@@ -17,10 +17,12 @@ use crate::people::People;
 use crate::plan::{FAULTS_END_MS, Lie, Plan};
 use crate::prepare::{Prepared, Shelf};
 use crate::world::{Done, Halt, Origin, World, hosts};
-use crate::{SimError, disk};
+use crate::{SimError, disk, limit};
 
 /// Virtual time after the last fault in which everything must come to an end.
 const PATIENCE_MS: u64 = 40_000;
+/// The same where a fault lasts.
+const LASTING_MS: u64 = 8_000;
 /// One seed in so many has its evidence exported and verified.
 const AUDITED: u64 = 16;
 /// One seed in so many ends with a restart of everybody, and a look at what they still know.
@@ -105,6 +107,7 @@ impl Stage {
 
     /// A world under this plan, with everybody started.
     pub(crate) fn world(&mut self, seed: u64, plan: Plan, people: Draw) -> Result<World, Halt> {
+        let writes = limit::writes();
         self.take(plan.variant)?;
         let people_told = people.told;
         let (prepared, journal) =
@@ -136,6 +139,7 @@ impl Stage {
         let hosts = hosts(self.dir.path(), seed, &prepared.disks)?;
         let mut world = World::new(origin, hosts);
         world.liar = liar;
+        world.writes = Some(writes);
         Ok(world)
     }
 
@@ -184,7 +188,9 @@ pub(crate) fn outcome(world: World, seed: u64, complaint: Option<Complaint>) -> 
 /// The whole life of a world: faults, their end, and a last look.
 pub(crate) fn live(world: &mut World, seed: u64) -> Done {
     world.start_all()?;
-    settle(world, FAULTS_END_MS + PATIENCE_MS)?;
+    // Where a fault lasts, an operation may stand still; a shorter look shows that it says why.
+    let patience_ms = if world.plan.lasting { LASTING_MS } else { PATIENCE_MS };
+    settle(world, FAULTS_END_MS + patience_ms)?;
     if seed.is_multiple_of(AUDITED) {
         audit(world)?;
     }

@@ -56,7 +56,8 @@ impl World {
 
     /// A call on its way into a kernel.
     pub(crate) fn watch_call(&mut self, node: usize, call: &KernelCall) {
-        self.note("call", node, &codec::encode(call));
+        // What is asked follows from what was said and answered, so its arrival is enough.
+        self.note("call", node, &[]);
         match call {
             KernelCall::Start { proposal, .. } => self.learn_run(proposal),
             KernelCall::Open { intent, content, .. } => {

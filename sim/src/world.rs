@@ -26,6 +26,7 @@ use crate::host::{Alive, Asked, Host, Item};
 use crate::hostile::Memory;
 use crate::judge::{Complaint, Fact, Judge};
 use crate::liar::Liar;
+use crate::limit::Writes;
 use crate::network::Network;
 use crate::people::People;
 use crate::plan::{Fault, Plan};
@@ -113,6 +114,8 @@ pub struct World {
     next: u64,
     hash: Sha256,
     events: u64,
+    /// No other thread's disk is full. Last, so that it outlives the kernels.
+    pub(crate) writes: Option<Writes>,
 }
 
 impl World {
@@ -142,6 +145,7 @@ impl World {
             next: 0,
             hash: Sha256::new(),
             events: 0,
+            writes: None,
             plan,
         };
         for fault in world.plan.scheduled.clone() {
@@ -383,9 +387,15 @@ impl World {
         let now_ms = self.now_ms;
         let (manifest, policy) = (self.manifest.clone(), self.policy.clone());
         let host = self.host(node)?;
-        let mut kernel = host.boot_kernel(now_ms)?;
+        let booted = host.boot_kernel(now_ms).and_then(|kernel| {
+            let (engine, effects) = host.boot_engine(&manifest, &policy, now_ms)?;
+            Ok((kernel, engine, effects))
+        });
+        let (mut kernel, engine, effects) = booted.map_err(|error| Complaint {
+            checker: "starts-again",
+            what: format!("{}: {error}", cast::node(node)),
+        })?;
         let reply = kernel.handle(dvm_core::call::KernelCall::Attest);
-        let (engine, effects) = host.boot_engine(&manifest, &policy, now_ms)?;
         host.alive = Some(Alive { kernel, engine });
         let life = host.life;
         self.note("boot", node, &codec::encode(&reply));

@@ -46,6 +46,8 @@ pub(crate) struct Client {
     /// The state that each node showed last.
     pub shown: BTreeMap<usize, String>,
     refused: Option<ReasonCode>,
+    /// The last reasons shown: between two tries there are none.
+    reasons: Vec<String>,
 }
 
 impl Client {
@@ -65,6 +67,7 @@ impl Client {
             view: None,
             shown: BTreeMap::new(),
             refused: None,
+            reasons: Vec::new(),
         }
     }
 
@@ -76,6 +79,11 @@ impl Client {
         let codes = self.view.as_ref().and_then(|v| v.get("codes")).and_then(Value::as_array);
         let text = |code: &Value| code.as_str().map(str::to_owned);
         codes.into_iter().flatten().filter_map(text).collect()
+    }
+
+    /// The last reasons that were shown.
+    pub(crate) fn last_codes(&self) -> Vec<String> {
+        self.reasons.clone()
     }
 
     /// Whether nothing more is to be expected.
@@ -269,6 +277,10 @@ impl World {
             let changed = client.view.as_ref().and_then(|v| field(v, "state")) != Some(&state);
             let codes = view.get("codes").cloned().unwrap_or_default();
             client.view = Some(view);
+            let reasons = client.codes();
+            if !reasons.is_empty() {
+                client.reasons = reasons;
+            }
             if changed {
                 self.story
                     .line(self.now_ms, node, || format!("   client {index} sees {state} {codes}"));

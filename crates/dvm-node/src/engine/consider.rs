@@ -33,6 +33,11 @@ impl Engine {
         let live = op
             .act_run
             .filter(|_| matches!(op.state, State::Running | State::Opening | State::Published));
+        // Whoever still asks has missed a human no: the no itself ends it there, too.
+        let missed = op.denials.first().cloned().filter(|_| op.state.is_final());
+        if let Some(denial) = missed {
+            return self.send(from, commits, PeerMessage::Denial(Box::new(denial)));
+        }
         if live.is_some() || op.state.is_final() {
             let code = op.codes.first().copied();
             let answer = Considered {

@@ -53,6 +53,8 @@ pub struct Run {
     pub(super) key_ready: BTreeMap<NodeId, Signed<KeyReady>>,
     /// Whether the kernel is working on a level.
     pub(super) calling: bool,
+    /// Approvals known when the gate was last asked.
+    pub(super) asked_with: usize,
     /// Serial commits behind the call it is working on.
     pub(super) commits_before: u32,
     pub(super) started: bool,
@@ -94,6 +96,7 @@ impl Run {
             published: None,
             key_ready: BTreeMap::new(),
             calling: false,
+            asked_with: 0,
             commits_before: 0,
             started: false,
             level_since_ms: engine.now_ms,

@@ -124,9 +124,10 @@ impl Engine {
         let Some(op) = self.operations.get(intent) else { return };
         let approvals =
             op.approvals.iter().filter(|a| a.body.purpose == purpose).cloned().collect();
-        let commits = op.commits;
+        let (commits, known) = (op.commits, op.approvals.len());
         let Some(run) = self.runs.get_mut(&run_id) else { return };
         run.calling = true;
+        run.asked_with = known;
         run.commits_before = commits;
         let call = KernelCall::Grant {
             execution_id: run_id,
@@ -171,8 +172,9 @@ impl Engine {
             self.set_state(&intent, State::Discarded, vec![code]);
             return self.wake(&intent);
         }
-        if level == 1 {
-            // An approval may have come while the kernel was busy; the same verdict ends here.
+        let known = self.operations.get(&intent).map_or(0, |op| op.approvals.len());
+        if level == 1 && self.runs.get(run_id).is_some_and(|run| run.asked_with != known) {
+            // An approval came while the kernel was busy. Nothing else would make it answer otherwise.
             self.try_gate(&intent);
             if self.runs.get(run_id).is_some_and(|r| r.calling) {
                 return;
@@ -253,7 +255,9 @@ impl Engine {
     }
 
     fn opened_key(&self, run: &Run, node: &NodeId) -> Option<Signed<KeyReady>> {
-        let frame = run.received.get(&(2, node.clone()))?;
+        // The own one is read where it was sent: after a restart nothing else in the journal has it.
+        let own = run.sent.get(&2).and_then(|frames| frames.first()).filter(|_| *node == self.me);
+        let frame = own.or_else(|| run.received.get(&(2, node.clone())))?;
         frame.broadcast.payloads.iter().find_map(|p| codec::decode(p).ok())
     }
 

@@ -261,8 +261,28 @@ impl Engine {
             op.recovered = true;
             op.result_ref = Some(result_ref);
         }
+        let lacks_frames = self.runs.get(act_run).is_some_and(|run| {
+            let last = run.ctx.levels();
+            run.sent.contains_key(&last) && run.frames_of(last).len() < run.ctx.others().count()
+        });
+        if lacks_frames && !opening {
+            return self.resume_act(link, act_run);
+        }
         let state = if opening { State::Opening } else { State::Executed };
         self.set_state(link, state, Vec::new());
         self.start_publication(act_run, result_ref);
+    }
+
+    /// The kernel holds the result, but some peers' frames of the act's last level are not here. The
+    /// gate asks for them, so the act goes on until they are.
+    fn resume_act(&mut self, link: &Link, act_run: &B32) {
+        let now = self.now_ms;
+        if let Some(run) = self.runs.get_mut(act_run) {
+            run.started = true;
+            run.level_since_ms = now;
+            run.soft_at_ms = now;
+        }
+        self.set_state(link, State::Running, Vec::new());
+        self.resend_all(act_run);
     }
 }
