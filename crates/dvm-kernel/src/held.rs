@@ -25,8 +25,6 @@ pub(crate) enum Gate {
     Held,
     Granted,
     Opening,
-    /// A signer opened a wrong share: this result comes to nothing, and the intent may be performed anew without it.
-    Spoiled,
     Published,
 }
 
@@ -36,7 +34,7 @@ impl Gate {
             Self::Held => Phase::Held,
             Self::Granted => Phase::Granted,
             Self::Opening => Phase::Opening,
-            Self::Spoiled | Self::Published => Phase::Closed,
+            Self::Published => Phase::Closed,
         }
     }
 }

@@ -149,11 +149,6 @@ impl Kernel {
             Err(failure) => return self.failed_opening((record, draft), &events, failure),
         };
         save_marks(&mut draft, &raised);
-        // A right share after a wrong one from the same signer: the result is out for good.
-        let intent = intent_link(&record.intent);
-        let mut mark = IntentMark::load(&mut self.vault, &intent)?;
-        mark.opened_result = true;
-        mark.save(&mut draft, &intent);
         let mut output = Output::default();
         let steps: Vec<&Step> = plan.at_level(CONFIRM).collect();
         for (step, event) in steps.iter().zip(&events) {
@@ -204,9 +199,9 @@ impl Kernel {
         Ok(Signed::new(published, self.identity.signer()))
     }
 
-    /// A check failed: counted if it names nobody, durably, before it is said; the run stays in Opening then, for its
-    /// shares are out. A named cheater is banned from the key, and the intent may be opened again without it: it may have
-    /// put the signature together by itself, over bytes whose release every kernel granted.
+    /// A check failed: counted or its cheater banned, durably, before it is said. The run stays in Opening, for this
+    /// kernel's share is out: a named cheater may have put the signature together by itself, so the intent is never
+    /// performed again here, and the next one goes without the cheater.
     fn failed_opening(
         &mut self,
         (mut record, mut draft): (HeldRecord, Draft),
@@ -223,21 +218,13 @@ impl Kernel {
             permits: events.to_vec(),
             ..crate::level::empty()
         };
-        let intent = record.intent.clone();
-        // Once per result: its frames can be brought again and again. A blamed failure leaves the count to a later one.
-        if failure == Failure::Unattributed && !record.failed {
-            self.count_failure(&intent, &failure, &mut draft)?;
-            record.failed = true;
+        // Once per result, for its frames can be brought again and again; a ban is the same each time.
+        let unattributed = failure == Failure::Unattributed;
+        if !unattributed || !record.failed {
+            self.count_failure(&record.intent, &failure, &mut draft)?;
+            record.failed |= unattributed;
         }
-        let mut gate = record.gate;
-        if matches!((&failure, &record.holding), (Failure::Blamed(_), Holding::Signature { .. })) {
-            self.count_failure(&intent, &failure, &mut draft)?;
-            let link = intent_link(&intent);
-            let mut mark = IntentMark::load(&mut self.vault, &link)?;
-            mark.opened_result = false;
-            mark.save(&mut draft, &link);
-            gate = Gate::Spoiled;
-        }
+        let gate = record.gate;
         self.keep(record, (Verb::OpenResult, gate), draft)?;
         Ok(KernelReply::Level(Box::new(reply)))
     }

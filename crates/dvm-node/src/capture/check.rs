@@ -41,7 +41,7 @@ pub enum Rule {
     TwoShares,
     /// A share left before every signer had granted.
     OpenedWithoutGrants,
-    /// Two results of one intent.
+    /// One kernel opened two results of one intent, or two results of one intent were opened by all their signers.
     TwoSignatures,
     /// One boot generation with two ids.
     TwoBoots,
@@ -104,6 +104,8 @@ pub struct Found {
 }
 
 type Slot = (NodeId, B32, u16);
+/// The act run of a result, and whose shares of it are out.
+type Opened = (B32, BTreeSet<NodeId>);
 
 struct Frame {
     header: Link,
@@ -303,18 +305,18 @@ impl Checker {
             std::mem::take(&mut self.shares).into_iter().collect();
         // One result has one share of each signer, whatever publication carries it.
         let mut by_result: BTreeMap<(NodeId, B32), B32> = BTreeMap::new();
-        let mut by_intent: BTreeMap<Link, B32> = BTreeMap::new();
+        let mut openers: BTreeMap<(Link, B32), Opened> = BTreeMap::new();
         for ((node, run), digest) in &opened {
             self.check_opening(node, *run);
             let Some(grant) = self.grants.get(&(node.clone(), *run)) else { continue };
-            let (intent, result) = (grant.intent, grant.result_ref);
+            let (intent, result, act) = (grant.intent, grant.result_ref, grant.facts.execution_id);
             if *by_result.entry((node.clone(), result)).or_insert(*digest) != *digest {
                 self.complain(Rule::TwoShares, node, format!("of result {result}"));
             }
-            if *by_intent.entry(intent).or_insert(result) != result {
-                self.complain(Rule::TwoSignatures, node, format!("shares for intent {intent}"));
-            }
+            let of_result = openers.entry((intent, result));
+            of_result.or_insert_with(|| (act, BTreeSet::new())).1.insert(node.clone());
         }
+        self.check_intents(&openers);
         let runs: BTreeSet<B32> = self.frames.keys().map(|(_, run, _)| *run).collect();
         let granted: BTreeSet<B32> = self.grants.keys().map(|(_, run)| *run).collect();
         let acts = runs.difference(&granted);
@@ -326,6 +328,28 @@ impl Checker {
         self.found.shares = opened.len() as u64;
         self.found.boots = self.boots.len() as u64;
         self.found
+    }
+
+    /// A kernel opens one result of an intent. Different kernels may open different ones, as after a signer died with
+    /// its grant out and its share still in: what counts then is that only one is complete.
+    fn check_intents(&mut self, openers: &BTreeMap<(Link, B32), Opened>) {
+        let mut by_kernel: BTreeMap<(Link, &NodeId), B32> = BTreeMap::new();
+        let mut complete: BTreeMap<Link, B32> = BTreeMap::new();
+        for ((intent, result), (act, nodes)) in openers {
+            for node in nodes {
+                if *by_kernel.entry((*intent, node)).or_insert(*result) != *result {
+                    self.complain(Rule::TwoSignatures, node, format!("shares for intent {intent}"));
+                }
+            }
+            let proposal = self.proposals.get(act);
+            let whole =
+                proposal.is_some_and(|p| p.header.participants.iter().all(|p| nodes.contains(p)));
+            if let (true, Some(node)) = (whole, nodes.first())
+                && *complete.entry(*intent).or_insert(*result) != *result
+            {
+                self.complain(Rule::TwoSignatures, node, format!("two results of intent {intent}"));
+            }
+        }
     }
 
     /// The opener's own signed view of the level before must be that of everybody's grants.

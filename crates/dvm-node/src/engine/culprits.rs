@@ -12,7 +12,6 @@ use dvm_core::call::KernelCall;
 use dvm_core::digest;
 use dvm_core::frame::Envelope;
 use dvm_core::ids::NodeId;
-use dvm_core::intent::Act;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
 use dvm_core::trace::Terminal;
@@ -141,16 +140,14 @@ impl Engine {
         }
     }
 
-    /// A signer cheated in a publication: the others sign anew, unless this node's share is out and its kernel has no
-    /// proof that the other was wrong.
+    /// A signer cheated in a publication: the others sign anew, unless this node's share is out. The cheater may have
+    /// the signature then, and there is one for each intent.
     fn publication_failed(&mut self, intent: &Link, run_id: &B32, code: ReasonCode) {
         let Some(op) = self.operations.get_mut(intent) else { return };
         if op.publish_run != Some(*run_id) || op.state.is_final() {
             return;
         }
-        let is_key = matches!(op.intent.act, Act::KeyGenerate { .. });
-        let proven = code == ReasonCode::PayloadRejected && !is_key;
-        if op.state == State::Opening && !proven {
+        if op.state == State::Opening {
             return self.opening_failed(run_id);
         }
         op.publish_run = None;

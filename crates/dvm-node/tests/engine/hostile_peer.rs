@@ -98,11 +98,26 @@ fn signer_with_bad_words_is_named_and_the_others_finish() {
         ((true, 1), garbage),
         ((true, 1), Vec::clear as fn(&mut Vec<u8>)),
         ((true, 2), flip as fn(&mut Vec<u8>)),
-        ((false, 2), flip),
-        ((false, 2), garbage),
     ] {
         let (mut net, view) = with_words(at, words);
         finished_without(&mut net, &view, &[LIAR], &[]);
+    }
+}
+
+#[test]
+fn signer_of_a_wrong_share_is_named_and_its_victim_signs_that_intent_no_more() {
+    for words in [flip as fn(&mut Vec<u8>), |bytes| bytes.fill(0xff)] {
+        let (mut net, view) = with_words((false, 2), words);
+        assert_eq!(view["state"], "Poisoned", "{view:#}");
+        let (codes, culprits) = (json!(["PAYLOAD_REJECTED"]), json!([LIAR]));
+        assert_eq!((&view["codes"], &view["culprits"]), (&codes, &culprits));
+        assert!(view["signature_hex"].is_null());
+        // The same request is the same operation; another one goes without the liar.
+        let again = net.sign("n1", "s-1", "demo", b"m");
+        assert_eq!(again["state"], "Poisoned");
+        let next = net.sign("n1", "s-2", "demo", b"m");
+        net.pass_ms(20_000);
+        finished_without(&mut net, &next, &[], &[LIAR]);
     }
 }
 

@@ -112,12 +112,26 @@ impl Story {
         codec::encode(&Signed::new(receipt, &key(from)))
     }
 
-    /// A publication up to its grants; what it returns opens it.
+    /// A publication of the one result up to its grants; what it returns opens it.
     fn granted(&mut self, salt: u8, intent: &[u8], verdict: Verdict) -> (B32, B32) {
+        self.publication((1, salt), intent, verdict)
+    }
+
+    /// The same of this attempt's own result.
+    fn attempt(&mut self, attempt: u8, intent: &[u8], verdict: Verdict) -> (B32, B32) {
+        self.publication((attempt, attempt), intent, verdict)
+    }
+
+    fn publication(
+        &mut self,
+        (attempt, salt): (u8, u8),
+        intent: &[u8],
+        verdict: Verdict,
+    ) -> (B32, B32) {
         let header = RunHeader {
             cluster: link(b"cluster"),
             intent: link(intent),
-            kind: RunKind::Act { attempt: 1, opens: Vec::new() },
+            kind: RunKind::Act { attempt: attempt.into(), opens: Vec::new() },
             plan_id: B32([1; 32]),
             key_epoch: 1,
             participants: vec![node(1), node(2)],
@@ -245,7 +259,7 @@ fn an_opening_without_the_other_signers_grant_is_found_and_unjudged_without_thei
 }
 
 #[test]
-fn two_shares_of_one_result_and_two_results_of_one_intent_are_found() {
+fn two_shares_of_one_result_are_found() {
     let mut story = Story::new();
     let (first, view) = story.granted(1, b"intent", Verdict::Allow);
     let opened = story.level(1, (first, OPEN_LEVEL, view), &[5; 32]);
@@ -261,6 +275,29 @@ fn two_shares_of_one_result_and_two_results_of_one_intent_are_found() {
     // Publications are judged by their ids' order: one or two of them differ from the first.
     let rules = story.rules();
     assert!(!rules.is_empty() && rules.iter().all(|rule| *rule == Rule::TwoShares), "{rules:?}");
+}
+
+/// Two attempts of one intent, and who opens its share in each: (attempt, kernel).
+fn attempts(openings: &[(u8, u8)]) -> Vec<Rule> {
+    let mut story = Story::new();
+    for attempt in 1..=2 {
+        let (run, view) = story.attempt(attempt, b"intent", Verdict::Allow);
+        for (_, from) in openings.iter().filter(|(of, _)| *of == attempt) {
+            let said = story.level(*from, (run, OPEN_LEVEL, view), &[attempt * 16 + from; 32]);
+            story.send(&said);
+        }
+    }
+    story.rules()
+}
+
+#[test]
+fn two_results_of_one_intent_are_found_and_one_that_stayed_incomplete_is_none() {
+    assert!(attempts(&[(1, 1), (1, 2)]).is_empty());
+    // One signer of the first attempt was gone before it opened: no signature came of it.
+    assert!(attempts(&[(1, 1), (2, 2)]).is_empty());
+    assert_eq!(attempts(&[(1, 1), (2, 1)]), [Rule::TwoSignatures]);
+    let found = attempts(&[(1, 1), (1, 2), (2, 1), (2, 2)]);
+    assert_eq!(found, [Rule::TwoSignatures; 3]);
 
     let mut story = Story::new();
     for (result, complaints) in [(1, 0), (1, 0), (2, 1)] {
