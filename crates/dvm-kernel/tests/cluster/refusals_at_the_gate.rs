@@ -296,7 +296,7 @@ fn wrong_share_names_its_sender_and_the_right_one_still_publishes() {
     let reply = level(cluster.call("n1", wrong));
     let blamed = Outcome::Fault { code: ReasonCode::PayloadRejected, blame: Some(id("n2")) };
     assert_eq!((&reply.results[0].outcome, &reply.published), (&blamed, &None));
-    assert_eq!(phases(&mut cluster, "n1"), ["Closed"]);
+    assert_eq!(phases(&mut cluster, "n1"), ["Opening"]);
     let right = Cluster::open_result_call(&course, &id("n1"));
     assert!(level(cluster.call("n1", right)).published.is_some());
 }

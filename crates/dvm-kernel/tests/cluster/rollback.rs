@@ -174,8 +174,9 @@ fn what_a_peer_heard_in_frames_counts_as_much_as_what_it_heard_in_openings() {
     copy(&cluster.vault_dir("n2"), backup.0.path());
     let (proposal, plan) = cluster.proposal(&intent, opens, BACKEND);
     let mut course = cluster.start(&proposal, plan, &Default::default());
-    cluster.advance(&mut course, |_, course, node| Cluster::step_call(course, node));
+    // n1 sees n2's attestation before the level, and never after it: what it knows of the level is its frame.
     assert_eq!(cluster.shown("n2", "n1"), KernelReply::Shown);
+    cluster.advance(&mut course, |_, course, node| Cluster::step_call(course, node));
     let call = Cluster::step_call(&course, &id("n1"));
     assert!(matches!(cluster.call("n1", call), KernelReply::Level(_)));
     restore(&mut cluster, "n2", &backup);

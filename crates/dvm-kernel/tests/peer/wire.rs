@@ -67,7 +67,12 @@ fn frame_that_names_another_sender_than_its_signer_is_refused() {
         frame.binding_hash = frame.expected_binding();
         cluster.refused("n1", with(&course, frame), ReasonCode::BindingMismatch);
     }
-    // A participant's kernel key, over a frame of somebody who takes no part.
+    // Another holder's kernel, over a frame in the participant's name.
+    let mut frame = frame_of(&course);
+    frame.header = Signed::new(frame.header.body, &corrupt("n3"));
+    frame.binding_hash = frame.expected_binding();
+    cluster.refused("n1", with(&course, frame), ReasonCode::BindingMismatch);
+    // A holder's kernel, over a frame of its own, where it takes no part.
     let mut frame = frame_of(&course);
     let header = FrameHeader { from: id("n3"), ..frame.header.body };
     frame.header = Signed::new(header, &corrupt("n3"));

@@ -245,7 +245,12 @@ fn odd_view_names_its_sender_if_it_answers_and_leaves_it_out_if_it_does_not() {
                 let odd = retold(frame, |_| (), |header| header.prev_view = B32([9; 32]));
                 vec![PeerMessage::Frame(Box::new(odd))]
             }
-            PeerMessage::Headers { headers: Some(_), .. } if !answers => Vec::new(),
+            // Nor does it stop the run, which would end it for the others.
+            PeerMessage::Headers { headers: Some(_), .. } | PeerMessage::Stopped { .. }
+                if !answers =>
+            {
+                Vec::new()
+            }
             PeerMessage::Headers { execution_id, level, headers: Some(headers) } => {
                 let odd = |header: &Signed<FrameHeader>| {
                     let mut header = header.clone();
