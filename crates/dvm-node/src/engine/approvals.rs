@@ -138,6 +138,7 @@ impl Engine {
         let body = &denial.body;
         let op = self.operations.get(&body.intent).ok_or(ReasonCode::NotFound)?;
         if op.denials.contains(denial) {
+            self.deny_again(&body.intent);
             return Ok(());
         }
         if matches!(op.state, State::Opening | State::Published) {
@@ -151,12 +152,29 @@ impl Engine {
         let Some(op) = self.operations.get_mut(&intent) else { return Err(ReasonCode::NotFound) };
         op.denials.push(denial.clone());
         self.save(&intent);
-        self.ask(KernelCall::Deny { denial: Box::new(denial.clone()) }, Want::Deny { intent });
+        self.ask_to_deny(denial);
         Ok(())
     }
 
+    fn ask_to_deny(&mut self, denial: &Signed<Denial>) {
+        let denial = Box::new(denial.clone());
+        self.ask(KernelCall::Deny { denial: denial.clone() }, Want::Deny { denial });
+    }
+
+    /// A no that the kernel has not made durable, because its disk failed or it went down, is asked for again
+    /// before anything else of the intent. True if there is one.
+    pub(super) fn deny_again(&mut self, intent: &Link) -> bool {
+        let live = self.operations.get(intent).filter(|op| !op.state.is_final());
+        let denial = live.and_then(|op| op.denials.first()).cloned();
+        if let Some(denial) = &denial {
+            self.ask_to_deny(denial);
+        }
+        denial.is_some()
+    }
+
     /// The kernel has tombstoned the intent, and destroyed what it held.
-    pub(super) fn on_denied(&mut self, intent: &Link, reply: KernelReply) {
+    pub(super) fn on_denied(&mut self, denial: &Signed<Denial>, reply: KernelReply) {
+        let intent = &denial.body.intent;
         match reply {
             KernelReply::Denied(receipts) => {
                 let run = self.operations.get(intent).and_then(|op| op.publish_run.or(op.act_run));
@@ -180,6 +198,12 @@ impl Engine {
             }
             KernelReply::Refused { code, rule, .. } => {
                 self.log("kernel refused the denial", format!("{intent} {rule}"), Some(code));
+                if code != ReasonCode::Internal
+                    && let Some(op) = self.operations.get_mut(intent)
+                {
+                    op.denials.retain(|d| d != denial);
+                    self.save(intent);
+                }
                 self.wake(intent);
             }
             _ => self.log("kernel answered amiss", intent.to_string(), Some(ReasonCode::Internal)),

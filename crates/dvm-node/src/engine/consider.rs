@@ -30,9 +30,10 @@ impl Engine {
             // Whoever asks anew has lost what it knew of the end.
             return self.send(from, commits, PeerMessage::Outcome(Box::new(outcome)));
         }
-        let live = op
-            .act_run
-            .filter(|_| matches!(op.state, State::Running | State::Opening | State::Published));
+        // A question of an earlier try may come late, or twice: what came of that try stands.
+        let before = self.gathering.get(&link).is_some_and(|g| g.asked_before(from, ask.attempt));
+        let runs = matches!(op.state, State::Running | State::Opening | State::Published);
+        let live = op.act_run.filter(|_| runs || before);
         // Whoever still asks has missed a human no: the no itself ends it there, too.
         let missed = op.denials.first().cloned().filter(|_| op.state.is_final());
         if let Some(denial) = missed {
@@ -102,16 +103,12 @@ impl Engine {
                 .collect(),
         });
         let (attempt, commits) = (op.attempt, op.commits);
-        let granted = op.publish_run.take().and(op.act_run);
+        // An earlier try may have been granted here. Its share goes before a new one is opened; once it
+        // may be out, the kernel refuses both.
+        self.leave_tries(link);
         self.save(link);
         self.wake(link);
         if let Some(call) = call {
-            if let Some(run) = granted {
-                // An earlier try may have been granted here. Its share goes before a new one is
-                // opened; once it may be out, the kernel refuses both.
-                let code = ReasonCode::RemoteTimeout;
-                self.ask(KernelCall::Abort { execution_id: run, code }, Want::Abort { run });
-            }
             let gathering = self.gathering.entry(*link).or_default();
             gathering.open = None;
             gathering.opening = true;
@@ -141,7 +138,7 @@ impl Engine {
         }
         let Some(op) = self.operations.get_mut(link) else { return };
         op.commits = op.commits.max(behind);
-        if op.state == State::Published {
+        if op.state.is_final() {
             return;
         }
         if let Some(code) = refused {
@@ -150,7 +147,7 @@ impl Engine {
                 // The head moved; or the kernel's disk failed, which says nothing about the act.
                 ReasonCode::StaleEpoch | ReasonCode::Internal => State::Proposed,
                 // The share left before a restart: the others are asked how it ended.
-                ReasonCode::ReplayOrConflict => State::Aborted,
+                ReasonCode::ReplayOrConflict | ReasonCode::WrongPhase => State::Aborted,
                 _ => State::Denied,
             };
             self.save(link);

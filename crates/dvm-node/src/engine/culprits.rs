@@ -70,6 +70,14 @@ impl Engine {
         named || refused || self.gathering.get(intent).is_some_and(|g| g.excluded.contains(node))
     }
 
+    /// Whether so many signers are named culprits of an operation that no try of it can have enough.
+    pub(super) fn too_few_left(&self, intent: &Link) -> bool {
+        let Some(op) = self.operations.get(intent) else { return false };
+        let (holders, needed) = self.holders(&op.intent.act);
+        let left = holders.iter().filter(|node| !op.culprits.contains(node)).count();
+        left < needed && !op.culprits.is_empty()
+    }
+
     /// The next try goes on without these peers.
     pub(super) fn leave_out(&mut self, intent: &Link, nodes: &[NodeId]) {
         if let Some(gathering) = self.gathering.get_mut(intent) {

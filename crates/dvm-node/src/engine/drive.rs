@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use dvm_core::admission::{Approval, Purpose};
 use dvm_core::authority::KeyReady;
 use dvm_core::bytes::B32;
 use dvm_core::call::{KernelCall, KernelReply, LevelReply, StepCall};
@@ -146,7 +147,7 @@ impl Engine {
         let Some(run) = self.runs.remove(run_id) else { return };
         self.log("kernel refused the run", format!("{run_id} {rule}"), Some(code));
         if run.ctx.publishes() {
-            return self.set_codes(&run.intent, vec![code]);
+            return self.held_lost(&run.intent);
         }
         let others: Vec<NodeId> = run.ctx.others().cloned().collect();
         for node in others {
@@ -384,9 +385,24 @@ impl Engine {
         for frame in frames {
             self.send(&frame.to.clone(), 0, PeerMessage::Frame(Box::new(frame.clone())));
         }
+        let said = self.said_at_gate(run_id);
         for node in missing {
+            for message in &said {
+                self.send(&node, 0, message.clone());
+            }
             self.send(&node, 0, PeerMessage::Resend { execution_id: *run_id, level });
         }
+    }
+
+    /// What people said on the release of a result: a peer may have been down when it came, or lost it.
+    fn said_at_gate(&self, run_id: &B32) -> Vec<PeerMessage> {
+        let run = self.runs.get(run_id).filter(|run| run.ctx.publishes());
+        let Some(op) = run.and_then(|run| self.operations.get(&run.intent)) else {
+            return Vec::new();
+        };
+        let releases = |a: &&Signed<Approval>| a.body.purpose != Purpose::Admit;
+        let yes = op.approvals.iter().filter(releases).cloned().map(Box::new);
+        yes.map(PeerMessage::Approval).collect()
     }
 
     fn poison(&mut self, run_id: &B32, code: ReasonCode) {
@@ -484,6 +500,13 @@ impl Engine {
             });
             if coordinator && level == 1 {
                 self.sign_anew(&intent, run_id);
+            }
+            let opening = self
+                .operations
+                .get(&intent)
+                .is_some_and(|op| op.publish_run == Some(*run_id) && op.state == State::Opening);
+            if opening && code == ReasonCode::MaterialPoisoned {
+                self.opening_given_up(run_id);
             }
             return;
         }

@@ -20,7 +20,7 @@ use dvm_core::trace::TraceEvent;
 use super::drive::Run;
 use super::operation::State;
 use super::{Engine, Want};
-use crate::wire::{Outcome, PeerMessage};
+use crate::wire::Outcome;
 
 impl Engine {
     /// Every level of an act run is complete: the result is held. The publication run follows from
@@ -91,7 +91,7 @@ impl Engine {
         let waiting = self.runs.get(&run_id).is_some_and(|r| {
             r.started && !r.calling && r.vm.level() == 1 && !r.sent.contains_key(&1)
         });
-        if !waiting {
+        if !waiting || self.deny_again(intent) {
             return;
         }
         let purpose = Purpose::Release { execution_id: act_run, result_ref };
@@ -193,9 +193,7 @@ impl Engine {
     /// Gives a granted or held try up and gathers signers again.
     pub(super) fn sign_anew(&mut self, intent: &Link, run_id: &B32) {
         self.feed(run_id, TraceEvent::Cancel(ReasonCode::RemoteTimeout));
-        if let Some(op) = self.operations.get_mut(intent) {
-            op.result_ref = None;
-        }
+        self.set_state(intent, State::Aborted, vec![ReasonCode::RemoteTimeout]);
         self.retry(intent);
     }
 
@@ -259,59 +257,5 @@ impl Engine {
         let own = run.sent.get(&2).and_then(|frames| frames.first()).filter(|_| *node == self.me);
         let frame = own.or_else(|| run.received.get(&(2, node.clone())))?;
         frame.broadcast.payloads.iter().find_map(|p| codec::decode(p).ok())
-    }
-
-    fn tell_bystanders(&mut self, intent: &Link, outcome: Outcome) {
-        let nodes: Vec<NodeId> = self.manifest.nodes.iter().map(|p| p.node.clone()).collect();
-        let signers = self
-            .runs
-            .get(&outcome.publish_run)
-            .map(|r| r.ctx.participants().to_vec())
-            .unwrap_or_default();
-        let commits = self.operations.get(intent).map_or(0, |op| op.commits);
-        for node in nodes {
-            if node != self.me && !signers.contains(&node) {
-                self.send(&node, commits, PeerMessage::Outcome(Box::new(outcome.clone())));
-            }
-        }
-    }
-
-    /// A coordinator says how an intent ended. Believed only as far as the signature verifies.
-    pub(super) fn on_outcome(&mut self, outcome: Outcome) {
-        let Some(op) = self.operations.get(&outcome.intent) else { return };
-        if op.state.is_final() || op.publish_run.is_some() {
-            return;
-        }
-        if !self.outcome_holds(op, &outcome.result) {
-            return self.log(
-                "outcome refused",
-                outcome.intent.to_string(),
-                Some(ReasonCode::PayloadRejected),
-            );
-        }
-        let intent = outcome.intent;
-        if let Some(op) = self.operations.get_mut(&intent) {
-            op.act_run = Some(outcome.act_run);
-            op.publish_run = Some(outcome.publish_run);
-            op.result = Some(outcome.result);
-        }
-        self.gathering.remove(&intent);
-        self.set_state(&intent, State::Published, Vec::new());
-        self.wake(&intent);
-    }
-
-    fn outcome_holds(&self, op: &super::Operation, result: &Bytes) -> bool {
-        if matches!(op.intent.act, Act::KeyGenerate { .. }) {
-            return codec::decode::<KeyReadyCertificate>(result)
-                .is_ok_and(|c| c.ready.intent == op.link() && c.holds(&self.manifest));
-        }
-        let parsed = dvm_act::parse(&op.intent, op.content.as_deref());
-        let Some(record) = self.authority.key(op.intent.act.key_id()) else { return false };
-        let suite = crate::suite(record.ready.backend);
-        parsed.is_ok_and(|p| {
-            p.bytes_to_sign().is_some_and(|bytes| {
-                dvm_blame::verify_signature(suite, &record.ready.public_key, bytes, result).is_ok()
-            })
-        })
     }
 }

@@ -17,6 +17,7 @@ mod collect;
 mod consider;
 mod culprits;
 mod drive;
+mod ending;
 mod gate;
 mod ladder;
 mod operation;
@@ -226,7 +227,7 @@ enum Want {
     Start { run: B32 },
     Level { run: B32 },
     Abort { run: B32 },
-    Deny { intent: Link },
+    Deny { denial: Box<Signed<dvm_core::admission::Denial>> },
     Cosign { entry: Box<LogEntry> },
     Adopt { entries: Vec<LogEntry>, certificate: Box<HeadCertificate> },
     Sight { node: NodeId },
@@ -400,7 +401,7 @@ impl Engine {
             Want::Start { run } => self.on_started(&run, reply),
             Want::Level { run } => self.on_level(&run, reply),
             Want::Abort { run } => self.on_aborted(&run, reply),
-            Want::Deny { intent } => self.on_denied(&intent, reply),
+            Want::Deny { denial } => self.on_denied(&denial, reply),
             Want::Cosign { entry } => self.on_cosigned(&entry, reply),
             Want::Adopt { entries, certificate } => self.on_adopted(entries, *certificate, reply),
             Want::Sight { node } => self.on_sighted(&node, reply),

@@ -155,6 +155,13 @@ pub(super) struct Gathering {
     pub commits_before: u32,
 }
 
+impl Gathering {
+    /// Whether this coordinator has asked for this try, or a later one, before.
+    pub fn asked_before(&self, from: &NodeId, attempt: u32) -> bool {
+        self.asked_by.as_ref().is_some_and(|(who, last)| who == from && attempt <= *last)
+    }
+}
+
 impl Operation {
     /// A fresh operation.
     pub fn new(

@@ -111,10 +111,14 @@ impl Engine {
     }
 
     fn on_resend(&mut self, to: &NodeId, run_id: &B32, level: u16) {
-        let Some(run) = self.runs.get(run_id) else {
+        if !self.runs.contains_key(run_id) {
             let code = ReasonCode::SessionMismatch;
             return self.send(to, 0, PeerMessage::Stopped { execution_id: *run_id, code });
-        };
+        }
+        if self.tell_end(to, run_id) {
+            return;
+        }
+        let Some(run) = self.runs.get(run_id) else { return };
         let frames: Vec<_> = run
             .sent
             .iter()
@@ -229,14 +233,17 @@ impl Engine {
             let listed =
                 listed.map(|h| (h.result_ref, !matches!(h.phase.as_str(), "Held" | "Granted")));
             // A kernel that has put the result together lists it no longer, but repeats its last words.
-            let opened = self.operations.get(&link).filter(|op| op.state == State::Opening);
-            let opened = opened.and_then(|op| op.result_ref).map(|result| (result, true));
+            let opened = self.operations.get(&link).filter(|op| op.publish_run.is_some());
+            let opened = opened.and_then(|op| Some((op.result_ref?, op.state == State::Opening)));
             match listed.or(opened) {
                 Some(still) => self.resume_held(&link, &act_run, still),
                 None => self.run_stopped(&link, &act_run, ReasonCode::MaterialPoisoned),
             }
         }
         self.gather_again();
+        for link in self.operations.keys().copied().collect::<Vec<_>>() {
+            self.deny_again(&link);
+        }
     }
 
     /// Openings that were gathered before a restart are gone; whoever asked for the act still waits.

@@ -32,6 +32,10 @@ impl Engine {
 
     /// Starts a try: judges here, and asks the other holders.
     pub(super) fn begin_attempt(&mut self, link: &Link) {
+        if self.too_few_left(link) {
+            self.set_state(link, State::Denied, vec![ReasonCode::PartyBanned]);
+            return self.wake(link);
+        }
         let now = self.now_ms;
         let Some(op) = self.operations.get_mut(link) else { return };
         op.attempt += 1;

@@ -2,6 +2,8 @@
 //! that can lose a node, and a clock that moves only when told.
 
 #[cfg(test)]
+mod endings;
+#[cfg(test)]
 mod hostile_peer;
 #[cfg(test)]
 mod hostile_wire;

@@ -2,6 +2,7 @@
 
 mod backup;
 mod lies;
+mod losses;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::Permissions;
@@ -92,6 +93,8 @@ pub struct Net {
     pub refusals: Vec<(NodeId, &'static str, ReasonCode)>,
     /// A node whose kernel answers only when the network is quiet.
     pub slow: Option<NodeId>,
+    /// A node whose kernel's disk is full.
+    pub full: Option<NodeId>,
     _witness_dir: TempDir,
 }
 
@@ -166,6 +169,7 @@ impl Net {
             acts: BTreeSet::new(),
             refusals: Vec::new(),
             slow: None,
+            full: None,
             _witness_dir: witness_dir,
         };
         for name in NODES {
@@ -257,8 +261,7 @@ impl Net {
                     }
                 }
                 Effect::Kernel { token, call } => {
-                    let kernel = self.hosts.get_mut(at).unwrap().kernel.as_mut().unwrap();
-                    let reply = kernel.handle(*call);
+                    let reply = self.asked(at, *call);
                     self.queue.push_back((at.clone(), Input::Kernel { token, reply }));
                 }
                 Effect::Reply { token, reply } => {
