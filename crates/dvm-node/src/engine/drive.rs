@@ -498,7 +498,11 @@ impl Engine {
                 // A denial ends the intent here, too, as soon as this node's kernel has answered.
                 op.coordinator && current && op.denials.is_empty()
             });
-            if coordinator && level == 1 {
+            // Whoever does not know this run may only not know it yet: another frame of the act brings it.
+            let since = self.runs.get(run_id).map_or(0, |run| run.level_since_ms);
+            let patience = self.now_ms >= since + self.timing.publish_retry_ms;
+            let lost = code == ReasonCode::MaterialPoisoned;
+            if coordinator && level == 1 && (lost || patience) {
                 self.sign_anew(&intent, run_id);
             }
             let opening = self

@@ -1,6 +1,7 @@
 //! Every request ends: a node that missed how, for whatever reason, is told or finds out.
 
 use dvm_core::intent::Backend;
+use dvm_core::{B32, ReasonCode};
 use dvm_node::wire::PeerMessage;
 use serde_json::Value;
 
@@ -82,6 +83,19 @@ fn signer_that_was_down_when_people_approved_is_told_of_it() {
     net.bring_up("n2");
     let done = net.view("n1", &held);
     assert_eq!((&done["state"], &done["attempt"]), (&"Published".into(), &1.into()), "{done:#}");
+}
+
+#[test]
+fn peer_that_does_not_know_of_the_publication_yet_undoes_nothing_and_one_that_lost_it_does() {
+    for (code, anew) in [(ReasonCode::SessionMismatch, false), (ReasonCode::MaterialPoisoned, true)]
+    {
+        let mut net = Net::with_key(floor(0, 1));
+        let held = net.sign("n1", "s-1", "demo", b"m");
+        let execution_id = B32::from_hex(held["publication_id"].as_str().unwrap()).unwrap();
+        net.inject("n2", "n1", PeerMessage::Stopped { execution_id, code });
+        let view = net.view("n1", &held);
+        assert_eq!(view["execution_id"] != held["execution_id"], anew, "{code}: {view:#}");
+    }
 }
 
 #[test]
