@@ -1,17 +1,25 @@
 //! `cargo xtask mutation [MODULE]`: small changes everywhere in the modules that decide, each noticed by a test.
 //!
-//! `cargo mutants` makes the changes, one at a time, in a copy under the target directory, and runs the tests of the
-//! module's package. Where the named mutants (`crate::controls`) ask whether a known attack is seen, this asks what else
-//! nobody would see. Figures: docs/mutation.md.
-//! Always true: the work tree is not touched; a module below the line fails the task, and what was missed is named.
+//! `cargo mutants` says which changes; one build in a copy under the target directory holds all of a module's, and its
+//! tests run with one on at a time. Where the named mutants (`crate::controls`) ask whether a known attack is seen, this
+//! asks what else nobody would see. Figures: docs/mutation.md.
+//! Always true: the work tree is not touched; a module below the line fails the task; what was missed, does not compile
+//! or cannot be switched is counted apart and named.
 
+mod build;
+mod compose;
+mod judge;
+
+use std::collections::BTreeMap;
 use std::{fmt, path::Path};
 
 use crate::{
     task::{self, Stop, Workspace},
     tidy::Finding,
-    tools, weaken,
+    tools,
 };
+use build::Plan;
+use compose::{Change, Listed};
 
 /// Of all changes that compile, so many in a hundred must be noticed.
 const SCORE_MIN: usize = 85;
@@ -21,7 +29,7 @@ struct Module {
     name: &'static str,
     package: &'static str,
     files: &'static [&'static str],
-    /// Arguments of `cargo test`: the targets that judge it.
+    /// The test targets that judge it, in the order in which they are tried.
     tests: &'static [&'static str],
 }
 
@@ -36,7 +44,7 @@ const MODULES: [Module; 5] = [
         name: "ladder",
         package: "dvm-node",
         files: &["crates/dvm-node/src/engine/ladder.rs"],
-        tests: &["--lib", "--test", "engine"],
+        tests: &["lib", "engine"],
     },
     Module {
         name: "permits",
@@ -54,11 +62,11 @@ const MODULES: [Module; 5] = [
         name: "verifier",
         package: "dvm-evidence",
         files: &["crates/dvm-evidence/src/verify/*.rs"],
-        tests: &["--lib", "--test", "bundle"],
+        tests: &["lib", "bundle"],
     },
 ];
 
-const KERNEL: &[&str] = &["--lib", "--test", "cluster", "--test", "peer"];
+const KERNEL: &[&str] = &["lib", "cluster", "peer"];
 
 /// Judges every module, or the one of this name.
 pub(crate) fn run(workspace: &Workspace, only: Option<&str>) -> Result<(), Stop> {
@@ -67,74 +75,125 @@ pub(crate) fn run(workspace: &Workspace, only: Option<&str>) -> Result<(), Stop>
     if let (Some(name), true) = (only, chosen.is_empty()) {
         return Err(Stop::Usage { given: format!("mutation {name}") });
     }
-    let mutants = tools::cargo_mutants(workspace)?;
-    let tree = workspace.target.join("mutation/tree");
-    weaken::copy(workspace, &tree)?;
     let mut findings = Vec::new();
     for module in chosen {
-        let output = workspace.target.join("mutation").join(module.name);
-        std::fs::create_dir_all(&output).map_err(|cause| unusable(module, cause))?;
-        let mut command = workspace.command(&mutants, &["mutants", "--in-place", "--no-shuffle"]);
-        command.arg("--dir").arg(&tree).arg("--output").arg(&output);
-        // A changed loop may not end; a slow machine is not a changed loop.
-        command.args(["--minimum-test-timeout", "120", "--package", module.package]);
-        command.args(module.files.iter().flat_map(|file| ["--file", file]));
-        command.arg("--").args(module.tests);
-        command.env("CARGO_TARGET_DIR", workspace.target.join("mutation/target"));
-        command.env("CARGO_PROFILE_DEV_DEBUG", "none").current_dir(&tree);
-        // Its exit code says that something was missed; how much is in its report.
-        let ended = task::run(&mut command);
-        let score = match Score::read(&output.join("mutants.out")) {
-            Some(score) => score,
-            // No report: it broke before it could judge anything.
-            None => return ended,
-        };
+        let score = judged(workspace, module)?;
         println!("{:<9} {score}", module.name);
         findings.extend((score.percent() < SCORE_MIN).then(|| Finding {
             place: module.name.to_owned(),
             what: format!("only {score}"),
-            remedy: "write a test for what was missed; mutants.out/missed.txt names it",
+            remedy: "write a test for what was missed; missed.txt names it",
         }));
     }
     if findings.is_empty() { Ok(()) } else { Err(Stop::Findings(findings)) }
 }
 
-fn unusable(module: &Module, cause: std::io::Error) -> Stop {
-    Stop::Unusable { what: module.name.to_owned(), cause }
+/// Judges one module and writes its report.
+fn judged(workspace: &Workspace, module: &Module) -> Result<Score, Stop> {
+    let mut report = Report::default();
+    let mut sources = BTreeMap::new();
+    let mut changes = Vec::new();
+    for (at, one) in listed(workspace, module)?.into_iter().enumerate() {
+        if !sources.contains_key(&one.file) {
+            sources.insert(one.file.clone(), task::read(&workspace.root.join(&one.file))?);
+        }
+        let source = sources.get(&one.file).map(String::as_str).unwrap_or_default();
+        let name = one.name.clone();
+        match Change::of(one, format!("m{at}"), source) {
+            Ok(change) => changes.push(change),
+            Err(reason) => report.unjudged.push(format!("{name}: {reason}")),
+        }
+    }
+    let directory = workspace.target.join("mutation");
+    let plan = Plan { package: module.package, targets: module.tests, directory };
+    let built = build::build(workspace, &plan, (&sources, &changes))?;
+    let (unviable, viable): (Vec<&Change>, Vec<&Change>) =
+        changes.iter().partition(|change| built.unviable.contains(&change.id));
+    report.unviable.extend(unviable.into_iter().map(|change| change.name.clone()));
+    for (change, verdict) in viable.iter().zip(judge::judge(&built, &viable)?) {
+        match verdict {
+            Some(by) => report.noticed.push(format!("{}: {by}", change.name)),
+            None => report.missed.push(change.name.clone()),
+        }
+    }
+    report.write(&plan.directory.join(module.name))?;
+    Ok(report.score())
 }
 
-/// The counts of a finished report.
+/// Every change that the tool would make to a module.
+fn listed(workspace: &Workspace, module: &Module) -> Result<Vec<Listed>, Stop> {
+    let mutants = tools::cargo_mutants(workspace)?;
+    let mut command = workspace.command(&mutants, &["mutants", "--list", "--json", "--no-config"]);
+    command.args(["--package", module.package]);
+    command.args(module.files.iter().flat_map(|file| ["--file", file]));
+    let unusable = |cause| Stop::Unusable { what: "cargo mutants --list".to_owned(), cause };
+    let output = command.output().map_err(unusable)?;
+    if !output.status.success() {
+        let command = "cargo mutants --list".to_owned();
+        return Err(Stop::Failed { command, status: output.status });
+    }
+    serde_json::from_slice(&output.stdout).map_err(|cause| unusable(cause.into()))
+}
+
+/// What became of every change, by name.
+#[derive(Default)]
+struct Report {
+    noticed: Vec<String>,
+    missed: Vec<String>,
+    unviable: Vec<String>,
+    unjudged: Vec<String>,
+}
+
+impl Report {
+    fn write(&self, directory: &Path) -> Result<(), Stop> {
+        let unusable = |cause| Stop::Unusable { what: directory.display().to_string(), cause };
+        std::fs::create_dir_all(directory).map_err(unusable)?;
+        let Self { noticed, missed, unviable, unjudged } = self;
+        for (name, lines) in [
+            ("noticed", noticed),
+            ("missed", missed),
+            ("unviable", unviable),
+            ("unjudged", unjudged),
+        ] {
+            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            std::fs::write(directory.join(format!("{name}.txt")), text).map_err(unusable)?;
+        }
+        Ok(())
+    }
+
+    fn score(&self) -> Score {
+        Score {
+            noticed: self.noticed.len(),
+            missed: self.missed.len(),
+            unviable: self.unviable.len(),
+            unjudged: self.unjudged.len(),
+        }
+    }
+}
+
+/// How many of a module's changes came to what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Score {
-    caught: usize,
+    noticed: usize,
     missed: usize,
     unviable: usize,
+    unjudged: usize,
 }
 
 impl Score {
-    /// None if there is no report.
-    fn read(report: &Path) -> Option<Self> {
-        let lines = |name: &str| {
-            let text = std::fs::read_to_string(report.join(name)).ok()?;
-            Some(text.lines().filter(|line| !line.is_empty()).count())
-        };
-        // A change after which a test does not end was noticed.
-        let caught = lines("caught.txt")?.saturating_add(lines("timeout.txt")?);
-        Some(Self { caught, missed: lines("missed.txt")?, unviable: lines("unviable.txt")? })
-    }
-
-    /// Noticed changes, of a hundred that compile. Nothing to judge is no pass.
+    /// Noticed changes, of a hundred that were judged. Nothing to judge is no pass.
     fn percent(self) -> usize {
-        let viable = self.caught.saturating_add(self.missed);
-        self.caught.saturating_mul(100).checked_div(viable).unwrap_or(0)
+        let judged = self.noticed.saturating_add(self.missed);
+        self.noticed.saturating_mul(100).checked_div(judged).unwrap_or(0)
     }
 }
 
 impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { caught, missed, unviable } = self;
+        let Self { noticed, missed, unviable, unjudged } = self;
         let percent = self.percent();
-        write!(f, "{percent} % ({caught} noticed, {missed} missed, {unviable} do not compile)")
+        write!(f, "{percent} % ({noticed} noticed, {missed} missed, ")?;
+        write!(f, "{unviable} do not compile, {unjudged} not judged)")
     }
 }
 
@@ -143,19 +202,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_score_counts_what_compiles_and_a_missing_report_is_none() {
-        let report = tempfile::tempdir().unwrap();
-        assert_eq!(Score::read(report.path()), None);
-        let counts = [("caught", 17), ("missed", 3), ("timeout", 0), ("unviable", 9)];
-        for (name, lines) in counts {
-            let text = "a change\n".repeat(lines);
-            std::fs::write(report.path().join(format!("{name}.txt")), text).unwrap();
-        }
-        let score = Score::read(report.path()).unwrap();
-        assert_eq!(score, Score { caught: 17, missed: 3, unviable: 9 });
-        assert_eq!(score.percent(), SCORE_MIN);
-        assert!(Score { caught: 16, missed: 3, unviable: 0 }.percent() < SCORE_MIN);
-        assert_eq!(Score { caught: 0, missed: 0, unviable: 9 }.percent(), 0);
+    fn a_score_counts_what_was_judged_and_the_report_names_all() {
+        let score = |noticed, missed| Score { noticed, missed, unviable: 9, unjudged: 9 };
+        assert_eq!(score(17, 3).percent(), SCORE_MIN);
+        assert!(score(16, 3).percent() < SCORE_MIN);
+        assert_eq!(score(0, 0).percent(), 0);
+        let lines = |count: usize| vec!["a change".to_owned(); count];
+        let (noticed, missed, unviable, unjudged) = (lines(17), lines(3), lines(9), lines(9));
+        let report = Report { noticed, missed, unviable, unjudged };
+        assert_eq!(report.score(), score(17, 3));
+        let directory = tempfile::tempdir().unwrap();
+        report.write(directory.path()).unwrap();
+        let missed = std::fs::read_to_string(directory.path().join("missed.txt")).unwrap();
+        assert_eq!(missed.lines().count(), 3);
     }
 
     #[test]

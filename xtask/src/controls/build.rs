@@ -3,9 +3,7 @@
 //! Always true: what is run is what cargo said that it built just now.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use cargo_metadata::{Message, TargetKind};
 
@@ -88,21 +86,17 @@ fn package(manifest: &Path) -> String {
 
 /// Runs cargo in the weakened tree; gives what it built.
 fn artifacts(weakened: &Weakened, args: &[&str]) -> Result<Vec<cargo_metadata::Artifact>, Stop> {
-    let mut cargo = weakened.cargo(args);
     let command = "cargo test --no-run (weakened tree)".to_owned();
-    let unusable = |cause| Stop::Unusable { what: "cargo".to_owned(), cause };
     eprintln!("-- {command}");
-    let mut child = cargo.stdout(Stdio::piped()).spawn().map_err(unusable)?;
-    let mut artifacts = Vec::new();
-    if let Some(output) = child.stdout.take() {
-        for message in Message::parse_stream(BufReader::new(output)) {
-            if let Message::CompilerArtifact(artifact) = message.map_err(unusable)? {
-                artifacts.push(artifact);
-            }
-        }
+    let (status, said) = weakened.messages(args)?;
+    if !status.success() {
+        return Err(Stop::Failed { command, status });
     }
-    let status = child.wait().map_err(unusable)?;
-    if status.success() { Ok(artifacts) } else { Err(Stop::Failed { command, status }) }
+    let built = said.into_iter().filter_map(|message| match message {
+        Message::CompilerArtifact(artifact) => Some(artifact),
+        _ => None,
+    });
+    Ok(built.collect())
 }
 
 /// Lays a binary down under its own name.

@@ -29,6 +29,8 @@ pub(crate) struct Token {
     pub(crate) text: String,
     /// The line it starts on, from 1.
     pub(crate) line: usize,
+    /// The byte it starts at.
+    pub(crate) at: usize,
     /// Whether it belongs to a test.
     pub(crate) in_test: bool,
 }
@@ -49,7 +51,8 @@ pub(crate) fn tokens(source: &str) -> Vec<Token> {
         let (kind, length) = next(rest, first);
         let (text, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
         if let Some(kind) = kind {
-            tokens.push(Token { kind, text: text.into(), line, in_test: false });
+            let at = source.len().saturating_sub(rest.len());
+            tokens.push(Token { kind, text: text.into(), line, at, in_test: false });
         }
         line += text.matches('\n').count();
         rest = after;

@@ -9,7 +9,7 @@
 mod cases;
 mod kernel_deps;
 mod levels;
-mod lex;
+pub(crate) mod lex;
 mod paths;
 mod pure;
 mod repo;

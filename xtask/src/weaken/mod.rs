@@ -11,8 +11,11 @@ mod compose;
 mod rows;
 
 use std::collections::BTreeMap;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
 
+use cargo_metadata::Message;
 use toml::{Table, Value};
 
 use rows::Part;
@@ -65,9 +68,18 @@ pub(crate) fn prepare(workspace: &Workspace) -> Result<Weakened, Stop> {
     Ok(Weakened { workspace, mutants })
 }
 
-/// Copies the sources as they are.
-pub(crate) fn copy(workspace: &Workspace, tree: &Path) -> Result<(), Stop> {
-    write(tree, &sources(workspace)?)
+/// A copy that builds in a directory of its own, with these texts for these files and no row.
+pub(crate) fn with_texts(
+    workspace: &Workspace,
+    (tree, target): (PathBuf, PathBuf),
+    texts: &BTreeMap<String, String>,
+) -> Result<Weakened, Stop> {
+    let mut files = sources(workspace)?;
+    files.extend(texts.iter().map(|(name, text)| (name.clone(), text.clone().into_bytes())));
+    weaken_sources(&mut files, &[])?;
+    weaken_manifests(&mut files)?;
+    write(&tree, &files)?;
+    Ok(Weakened { workspace: Workspace { root: tree, target }, mutants: Vec::new() })
 }
 
 impl Weakened {
@@ -76,6 +88,19 @@ impl Weakened {
         let mut cargo = self.workspace.cargo(args);
         cargo.env("CARGO_TARGET_DIR", &self.workspace.target).env_remove("DVM_WEAK");
         cargo
+    }
+
+    /// Runs it to its end; gives how it ended and what it said in JSON.
+    pub(crate) fn messages(&self, args: &[&str]) -> Result<(ExitStatus, Vec<Message>), Stop> {
+        let unusable = |cause| Stop::Unusable { what: "cargo".to_owned(), cause };
+        let mut child = self.cargo(args).stdout(Stdio::piped()).spawn().map_err(unusable)?;
+        let mut said = Vec::new();
+        if let Some(output) = child.stdout.take() {
+            for message in Message::parse_stream(BufReader::new(output)) {
+                said.push(message.map_err(unusable)?);
+            }
+        }
+        Ok((child.wait().map_err(unusable)?, said))
     }
 }
 
