@@ -4,6 +4,8 @@
 //! over another. There is exactly one byte string per (key, artifact, signature): a verifier
 //! rebuilds the structure around the 64 signature bytes and compares, so nothing in it is malleable.
 
+mod held;
+
 use std::fmt;
 
 use coset::{CoseSign1Builder, HeaderBuilder, TaggedCborSerializable, iana};
@@ -34,8 +36,10 @@ impl fmt::Display for PublicKey {
 impl PublicKey {
     /// Verifies a bare Ed25519 signature, strictly (no small-order keys, no malleability).
     pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        let Ok(key) = VerifyingKey::from_bytes(&self.0.0) else { return false };
-        key.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
+        held::holds(&self.0.0, message, signature, || {
+            let Ok(key) = VerifyingKey::from_bytes(&self.0.0) else { return false };
+            key.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
+        })
     }
 }
 
