@@ -166,10 +166,10 @@ fn write_own(
     let name = Name { kind: OWN_KIND, id, version };
     let sealed = sealer.seal((&Scope::default(), 0), name, plaintext, rng)?;
     let column = i64::try_from(version).map_err(|_| damaged())?;
-    tx.execute(
+    let mut statement = tx.prepare_cached(
         "INSERT INTO record(kind, id, version, sealed) VALUES(?1, ?2, ?3, ?4)
          ON CONFLICT(kind, id) DO UPDATE SET version=excluded.version, sealed=excluded.sealed",
-        params![OWN_KIND, id, column, sealed],
     )?;
+    statement.execute(params![OWN_KIND, id, column, sealed])?;
     Ok(())
 }
