@@ -129,13 +129,11 @@ impl World {
         let fate = self.vault_fate(node, written.saturating_add(1));
         let answered = match fate {
             Some(Fate::NoSpace(bytes)) => {
-                self.writes = None;
                 let full = limit::files_end_at(before.saturating_add(bytes))?;
                 let host = self.host(node)?;
                 host.disk_broken = true;
                 let answered = host.call(call.clone(), now_ms);
                 drop(full);
-                self.writes = Some(limit::writes());
                 answered
             }
             _ => self.host(node)?.call(call.clone(), now_ms),

@@ -71,6 +71,14 @@ pub(crate) struct Host {
     seed: u64,
 }
 
+impl Drop for Host {
+    /// A kernel that ends may write.
+    fn drop(&mut self) {
+        let _shared = limit::writes();
+        self.alive = None;
+    }
+}
+
 /// The random source of one start of a kernel, and with it what that kernel draws.
 pub(crate) fn kernel_rng(seed: u64, name: &str, start: u64) -> ChaCha20Rng {
     ChaCha20Rng::from_seed(digest::sha256(format!("kernel/{seed}/{name}/{start}").as_bytes()).0)
@@ -151,6 +159,7 @@ impl Host {
 
     /// One call into the kernel, at this time.
     pub(crate) fn call(&mut self, call: KernelCall, now_ms: u64) -> Option<(KernelReply, u64)> {
+        let _shared = limit::writes();
         self.wall.store(self.clock_ms(now_ms), Ordering::SeqCst);
         let alive = self.alive.as_mut()?;
         let before = alive.kernel.commits();

@@ -2,7 +2,8 @@
 //!
 //! Source: setrlimit(2), RLIMIT_FSIZE. A write past it fails with EFBIG (and a signal, which is
 //! blocked here), which SQLite reports as it reports any failed write; a write across it is short.
-//! The limit is the process's, so a call under it keeps other threads' writes out.
+//! The limit is the process's, so a call under it keeps other threads' writes out; both are held for
+//! one call each, never for a seed, so that threads do not wait for each other's seeds.
 //!
 //! Always true: the limit is lifted when the guard is dropped.
 

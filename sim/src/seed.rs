@@ -67,6 +67,14 @@ pub struct Stage {
     taken: BTreeMap<Variant, (Arc<Prepared>, Loaded)>,
 }
 
+impl Drop for Stage {
+    /// A journal that is closed may write.
+    fn drop(&mut self) {
+        let _shared = limit::writes();
+        self.taken.clear();
+    }
+}
+
 impl Stage {
     /// A fresh place.
     ///
@@ -107,7 +115,7 @@ impl Stage {
 
     /// A world under this plan, with everybody started.
     pub(crate) fn world(&mut self, seed: u64, plan: Plan, people: Draw) -> Result<World, Halt> {
-        let writes = limit::writes();
+        let _shared = limit::writes();
         self.take(plan.variant)?;
         let people_told = people.told;
         let (prepared, journal) =
@@ -139,7 +147,6 @@ impl Stage {
         let hosts = hosts(self.dir.path(), seed, &prepared.disks)?;
         let mut world = World::new(origin, hosts);
         world.liar = liar;
-        world.writes = Some(writes);
         Ok(world)
     }
 

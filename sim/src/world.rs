@@ -26,12 +26,11 @@ use crate::host::{Alive, Asked, Host, Item};
 use crate::hostile::Memory;
 use crate::judge::{Complaint, Fact, Judge};
 use crate::liar::Liar;
-use crate::limit::Writes;
 use crate::network::Network;
 use crate::people::People;
 use crate::plan::{Fault, Plan};
 use crate::story::Story;
-use crate::{SimError, disk};
+use crate::{SimError, disk, limit};
 
 /// How often time alone is an input.
 const TICK_MS: u64 = 50;
@@ -114,8 +113,6 @@ pub struct World {
     next: u64,
     hash: Sha256,
     events: u64,
-    /// No other thread's disk is full. Last, so that it outlives the kernels.
-    pub(crate) writes: Option<Writes>,
 }
 
 impl World {
@@ -145,7 +142,6 @@ impl World {
             next: 0,
             hash: Sha256::new(),
             events: 0,
-            writes: None,
             plan,
         };
         for fault in world.plan.scheduled.clone() {
@@ -385,6 +381,7 @@ impl World {
             return Ok(());
         }
         let now_ms = self.now_ms;
+        let shared = limit::writes();
         let (manifest, policy) = (self.manifest.clone(), self.policy.clone());
         let host = self.host(node)?;
         let booted = host.boot_kernel(now_ms).and_then(|kernel| {
@@ -396,6 +393,7 @@ impl World {
             what: format!("{}: {error}", cast::node(node)),
         })?;
         let reply = kernel.handle(dvm_core::call::KernelCall::Attest);
+        drop(shared);
         host.alive = Some(Alive { kernel, engine });
         let life = host.life;
         self.note("boot", node, &codec::encode(&reply));
