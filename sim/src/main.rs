@@ -15,7 +15,7 @@ use dvm_sim::matrix::{self, Matrix, SCENARIOS};
 use dvm_sim::{SimError, Stage};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A simulated world is mostly small short-lived values: with this allocator a seed costs a tenth less.
+/// A simulated world is mostly small short-lived values, and both threads make them at once.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
