@@ -8,8 +8,15 @@ use dvm_sim::{Outcome, Stage};
 const SEEDS: u64 = 40;
 
 /// Seeds that found something, and what.
-const FOUND: [(u64, &str); 1] =
-    [(8, "a full disk under one kernel ended the operation there for ever, as denied")];
+const FOUND: [(u64, &str); 7] = [
+    (8, "a full disk under one kernel ended the operation there for ever, as denied"),
+    (300, "a node whose share was out never heard that another try was published"),
+    (418, "a signer that was down when people approved was never told"),
+    (784, "a human no that a full disk kept from the kernel was not asked for again"),
+    (1278, "a result held by a kernel whose node had lost the act's last level stayed held"),
+    (1647, "a kernel that had published was not asked again by a node that had lost the record"),
+    (1673, "a late question of an earlier try destroyed what had been granted"),
+];
 
 #[expect(clippy::unwrap_used, reason = "called by tests only")]
 fn run(stage: &mut Stage, seed: u64) -> Outcome {
