@@ -151,9 +151,13 @@ impl Judge {
                 Ok(())
             }
             Fact::KernelRefused { node, code, rule, commits } => {
-                // A permit in another context ends its run, durably: the one refusal that acts.
-                // So does a kernel that sees that it was restored: it ends itself.
-                let acts = code == ReasonCode::StepPermitReused || self.rolled_back.contains(&node);
+                // A permit in another context ends its run, durably. And evidence that a kernel's key
+                // speaks twice is kept, and ends that kernel itself: there is such only where a kernel
+                // was restored, or where a liar signs with its kernel's key beside it.
+                let twice = !self.liars.is_empty() || !self.rolled_back.is_empty();
+                let acts = code == ReasonCode::StepPermitReused
+                    || code == ReasonCode::SplitBrainFenced && twice
+                    || self.rolled_back.contains(&node);
                 ensure(commits == 0 || acts, "refusal-changes-nothing", || {
                     format!("{node}'s kernel refused ({rule}) and made {commits} commits")
                 })

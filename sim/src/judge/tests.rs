@@ -174,6 +174,12 @@ fn refusal_changes_nothing_complains_about_a_commit_and_about_an_act() {
     judge.see(kernel(0, ReasonCode::WrongPhase)).unwrap();
     judge.see(kernel(1, ReasonCode::StepPermitReused)).unwrap();
     complains(&mut judge, kernel(1, ReasonCode::WrongPhase), "refusal-changes-nothing");
+    // Evidence of a key that speaks twice is kept; but only a liar or an old directory makes any.
+    let fenced = || kernel(1, ReasonCode::SplitBrainFenced);
+    complains(&mut judge, fenced(), "refusal-changes-nothing");
+    judge.distrust(node("n3"));
+    judge.see(fenced()).unwrap();
+    complains(&mut judge, kernel(1, ReasonCode::WrongPhase), "refusal-changes-nothing");
     let engine =
         |acts| Fact::EngineRefused { node: node("n1"), event: "frame refused".into(), acts };
     judge.see(engine(false)).unwrap();
