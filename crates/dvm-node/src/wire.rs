@@ -71,6 +71,8 @@ pub struct Considered {
     pub live: Option<B32>,
     /// Why there is no opening.
     pub code: Option<ReasonCode>,
+    /// Whether this node will never open for it, whenever it is asked.
+    pub for_good: bool,
 }
 
 /// The outcome of an intent, for peers that took no part.

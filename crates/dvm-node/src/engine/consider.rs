@@ -20,7 +20,8 @@ impl Engine {
     pub(super) fn on_consider(&mut self, from: &NodeId, commits: u32, ask: Consider) {
         let link = codec::link_of(&ask.intent);
         if let Err(code) = self.accept(ask.intent, ask.content, ask.roles) {
-            return self.answer_refused(from, link, ask.attempt, code);
+            // Another intent has its place here, or it is no intent of this cluster: neither ever changes.
+            return self.answer_refused(from, (link, ask.attempt), code, true);
         }
         let now = self.now_ms;
         let Some(op) = self.operations.get_mut(&link) else { return };
@@ -40,14 +41,14 @@ impl Engine {
             return self.send(from, commits, PeerMessage::Denial(Box::new(denial)));
         }
         if live.is_some() || op.state.is_final() {
-            let code = op.codes.first().copied();
             let answer = Considered {
                 intent: link,
                 attempt: ask.attempt,
                 admission: None,
                 open: None,
                 live,
-                code,
+                code: op.codes.first().copied(),
+                for_good: op.state.is_final(),
             };
             return self.send(from, commits, PeerMessage::Considered(Box::new(answer)));
         }
@@ -55,7 +56,8 @@ impl Engine {
         let offered = gathering.open.as_ref().is_some_and(|(_, at)| now < at + OPEN_TTL_MS);
         let rival = gathering.asked_by.as_ref().is_some_and(|(who, _)| who != from);
         if offered && rival {
-            return self.answer_refused(from, link, ask.attempt, ReasonCode::ReplayOrConflict);
+            let code = ReasonCode::ReplayOrConflict;
+            return self.answer_refused(from, (link, ask.attempt), code, false);
         }
         let again = offered && gathering.asked_by.as_ref().is_some_and(|(_, n)| *n == ask.attempt);
         gathering.asked_by = Some((from.clone(), ask.attempt));
@@ -66,7 +68,13 @@ impl Engine {
         }
     }
 
-    fn answer_refused(&mut self, to: &NodeId, intent: Link, attempt: u32, code: ReasonCode) {
+    fn answer_refused(
+        &mut self,
+        to: &NodeId,
+        (intent, attempt): (Link, u32),
+        code: ReasonCode,
+        for_good: bool,
+    ) {
         let answer = Considered {
             intent,
             attempt,
@@ -74,6 +82,7 @@ impl Engine {
             open: None,
             live: None,
             code: Some(code),
+            for_good,
         };
         self.send(to, 0, PeerMessage::Considered(Box::new(answer)));
     }
@@ -169,6 +178,7 @@ impl Engine {
             attempt,
             admission: op.admission().cloned(),
             code: if open.is_some() { None } else { op.codes.first().copied() },
+            for_good: op.opens_no_more(),
             open,
             live: None,
         };

@@ -143,6 +143,8 @@ pub(super) struct Gathering {
     pub answers: BTreeMap<NodeId, Considered>,
     /// This node's own opening, and when it came.
     pub open: Option<(Signed<Open>, u64)>,
+    /// Peers that will never open for it, with their reasons.
+    pub refused: BTreeMap<NodeId, ReasonCode>,
     /// Whom to answer once the kernel has opened.
     pub asked_by: Option<(NodeId, u32)>,
     /// Peers that let an earlier try down.
@@ -211,6 +213,13 @@ impl Operation {
             }
         }
         self.approvals.len() > before
+    }
+
+    /// Whether this node will never open for it, in whichever try: refused, or its share may be out.
+    pub fn opens_no_more(&self) -> bool {
+        let out = self.state == State::Aborted
+            && self.codes.first() == Some(&ReasonCode::ReplayOrConflict);
+        self.state.is_final() || out
     }
 
     /// How it ended, for a node that does not know, if its result is out.

@@ -1,8 +1,9 @@
 //! Coordination: ask the holders, pick exactly t that admit, propose. A convenience, never an
 //! authority: every signer checks the proposal again, in its node and in its kernel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use dvm_core::bytes::B32;
 use dvm_core::call::KernelCall;
 use dvm_core::ids::NodeId;
 use dvm_core::intent::Act;
@@ -80,6 +81,7 @@ impl Engine {
 
     pub(super) fn on_considered(&mut self, from: &NodeId, commits: u32, answer: Considered) {
         let now = self.now_ms;
+        self.note_refusal(from, &answer);
         let Some(op) = self.operations.get_mut(&answer.intent) else { return };
         if !op.coordinator || answer.attempt != op.attempt {
             return;
@@ -97,6 +99,32 @@ impl Engine {
         gathering.asked_ms = now;
         gathering.answers.insert(from.clone(), answer);
         self.try_propose(&link);
+    }
+
+    /// A peer that will never open counts in whichever try it answers. With too few others left the operation ends with
+    /// their reasons: it could only wait for ever.
+    fn note_refusal(&mut self, from: &NodeId, answer: &Considered) {
+        let link = answer.intent;
+        let (true, None, Some(code)) = (answer.for_good, &answer.open, answer.code) else { return };
+        let Some(op) = self.operations.get(&link) else { return };
+        let (holders, needed) = self.holders(&op.intent.act);
+        let live = |run: B32| self.runs.get(&run).is_some_and(|r| r.vm.terminal().is_none());
+        let waits = op.coordinator
+            && !op.opens_no_more()
+            && !matches!(op.state, State::Executed | State::Opening)
+            && !op.act_run.is_some_and(live);
+        let Some(gathering) = self.gathering.get_mut(&link).filter(|_| holders.contains(from))
+        else {
+            return;
+        };
+        gathering.refused.insert(from.clone(), code);
+        let left = holders.iter().filter(|node| !gathering.refused.contains_key(node)).count();
+        if !waits || left >= needed {
+            return;
+        }
+        let codes: BTreeSet<ReasonCode> = gathering.refused.values().copied().collect();
+        self.set_state(&link, State::Denied, codes.into_iter().collect());
+        self.wake(&link);
     }
 
     /// Proposes as soon as exactly t holders, this node first, have fresh openings at one head.

@@ -337,6 +337,7 @@ fn two_boot_ids_of_one_generation_and_a_sequence_number_used_twice_are_found() {
             open: Some(Signed::new(open, &key(1))),
             live: None,
             code: None,
+            for_good: false,
         };
         wire(PeerMessage::Considered(Box::new(considered)))
     };
