@@ -183,10 +183,7 @@ impl Engine {
                 let known = self.operations.get(intent).is_some_and(|op| op.result_ref.is_some());
                 for receipt in receipts {
                     let run_id = run.unwrap_or(receipt.body.execution_id);
-                    if let Some(run) = self.runs.get_mut(&run_id) {
-                        run.publications.push(receipt.clone());
-                    }
-                    self.record_publication(intent, &run_id, &receipt);
+                    self.record_publication(intent, &run_id, receipt);
                 }
                 let state = if destroyed || known { State::Discarded } else { State::Denied };
                 if let Some(run_id) = run {

@@ -125,9 +125,16 @@ impl Engine {
             Terminal::Benign(code) => (*code, None),
             Terminal::Blamed { code, culprit } => (*code, Some(culprit)),
         };
+        let current = self
+            .operations
+            .get(&intent)
+            .is_some_and(|op| op.act_run == Some(*run_id) || op.publish_run == Some(*run_id));
         match culprit {
             Some(culprit) => self.name_culprit(&intent, culprit, code),
-            None if code == ReasonCode::RemoteTimeout => self.leave_out(&intent, &missing),
+            // The end of an earlier try says nothing about whom the present one waits for.
+            None if code == ReasonCode::RemoteTimeout && current => {
+                self.leave_out(&intent, &missing);
+            }
             None => {}
         }
         if let Some(op) = self.operations.get_mut(&intent) {

@@ -461,15 +461,14 @@ impl Engine {
     }
 
     pub(super) fn on_aborted(&mut self, run_id: &B32, reply: KernelReply) {
-        let Some(run) = self.runs.get_mut(run_id) else { return };
+        let Some(run) = self.runs.get(run_id) else { return };
         let intent = run.intent;
         match reply {
             KernelReply::Aborted(Some(receipt)) => {
                 self.record_permit_receipt(&intent, run_id, *receipt);
             }
             KernelReply::Denied(receipts) => {
-                run.publications.extend(receipts.iter().cloned());
-                for receipt in &receipts {
+                for receipt in receipts {
                     self.record_publication(&intent, run_id, receipt);
                 }
             }

@@ -59,7 +59,7 @@ impl Engine {
         self.ask(call, Want::Start { run: id });
     }
 
-    fn publication(&self, act_run: &B32, result_ref: B32) -> Option<Run> {
+    pub(super) fn publication(&self, act_run: &B32, result_ref: B32) -> Option<Run> {
         let act = self.runs.get(act_run)?;
         let op = self.operations.get(&act.intent)?;
         let participants = act.ctx.participants().to_vec();
@@ -160,12 +160,11 @@ impl Engine {
         code: ReasonCode,
         receipt: Option<Signed<PublicationReceipt>>,
     ) {
-        let Some(run) = self.runs.get_mut(run_id) else { return };
+        let Some(run) = self.runs.get(run_id) else { return };
         let (intent, level) = (run.intent, run.vm.level());
         let destroyed = receipt.as_ref().is_some_and(|r| r.body.destroyed);
         if let Some(receipt) = receipt {
-            run.publications.push(receipt.clone());
-            self.record_publication(&intent, run_id, &receipt);
+            self.record_publication(&intent, run_id, receipt);
         }
         if destroyed {
             self.feed(run_id, TraceEvent::Cancel(code));

@@ -112,8 +112,7 @@ impl Engine {
 
     fn on_resend(&mut self, to: &NodeId, run_id: &B32, level: u16) {
         if !self.runs.contains_key(run_id) {
-            let code = ReasonCode::SessionMismatch;
-            return self.send(to, 0, PeerMessage::Stopped { execution_id: *run_id, code });
+            return self.answer_unknown(to, run_id);
         }
         if self.tell_end(to, run_id) {
             return;
@@ -130,6 +129,33 @@ impl Engine {
         for frame in frames {
             self.send(to, 0, PeerMessage::Frame(Box::new(frame)));
         }
+    }
+
+    /// A run that is not known here. It is the publication of an act that this node has not seen the end of, and what is
+    /// missing of that act is asked for; or this node has lost it, and says so. Before the kernel has said what it
+    /// holds, neither is known: the peer will ask again.
+    fn answer_unknown(&mut self, to: &NodeId, run_id: &B32) {
+        if !self.before_start.is_empty() {
+            return;
+        }
+        if let Some(act_run) = self.act_before(to, run_id) {
+            return self.resend_all(&act_run);
+        }
+        let code = ReasonCode::SessionMismatch;
+        self.send(to, 0, PeerMessage::Stopped { execution_id: *run_id, code });
+    }
+
+    /// The act run, live here and with this peer, whose result a publication run is of.
+    fn act_before(&self, with: &NodeId, publication: &B32) -> Option<B32> {
+        let mut live = self.runs.iter().filter(|(_, run)| {
+            let ours = !run.ctx.publishes() && run.ctx.participants().contains(with);
+            ours && run.vm.terminal().is_none()
+        });
+        live.find_map(|(id, run)| {
+            let result_ref = run.permit_receipt.as_ref()?.body.result_ref?;
+            let follows = self.publication(id, result_ref)?;
+            (follows.ctx.execution_id() == *publication).then_some(*id)
+        })
     }
 
     /// Headers are asked for, or given, after a view mismatch.
@@ -235,9 +261,11 @@ impl Engine {
             // A kernel that has put the result together lists it no longer, but repeats its last words.
             let opened = self.operations.get(&link).filter(|op| op.publish_run.is_some());
             let opened = opened.and_then(|op| Some((op.result_ref?, op.state == State::Opening)));
+            // A result whose own record the crash took, after the kernel had it: its run cannot be shown to anybody.
+            let lost = self.runs.get(&act_run).is_none_or(|run| run.permit_receipt.is_none());
             match listed.or(opened) {
-                Some(still) => self.resume_held(&link, &act_run, still),
-                None => self.run_stopped(&link, &act_run, ReasonCode::MaterialPoisoned),
+                Some(still) if still.1 || !lost => self.resume_held(&link, &act_run, still),
+                _ => self.held_lost(&link),
             }
         }
         self.gather_again();

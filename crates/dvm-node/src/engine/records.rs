@@ -243,18 +243,24 @@ impl Engine {
         self.write(writes);
     }
 
-    /// Appends a receipt to this node's gapless chain.
+    /// Appends a receipt on an operation to this node's gapless chain.
     fn chain_receipt(&mut self, link: &Link, receipt: Link) {
+        let seq = self.chain_place(receipt);
+        if let Some(op) = self.operations.get_mut(link) {
+            op.receipts.push(seq);
+        }
+    }
+
+    /// The place in the chain that a receipt is given.
+    fn chain_place(&mut self, receipt: Link) -> u64 {
         let prev = self.chain.last().map(Signed::link);
         let seq = self.chain.len() as u64;
         let entry = ChainEntry { cluster: self.cluster, node: self.me.clone(), seq, prev, receipt };
         let entry = Signed::new(entry, &self.policy_key);
         let value = codec::encode(&entry);
         self.chain.push(entry);
-        if let Some(op) = self.operations.get_mut(link) {
-            op.receipts.push(seq);
-        }
         self.write(vec![put(Table::Chain, seq.to_be_bytes(), value)]);
+        seq
     }
 
     pub(super) fn record_verdict(
@@ -290,9 +296,19 @@ impl Engine {
         &mut self,
         link: &Link,
         run_id: &B32,
-        receipt: &Signed<PublicationReceipt>,
+        receipt: Signed<PublicationReceipt>,
     ) {
+        let act_run = receipt.body.facts.execution_id;
+        let held = self.runs.get(&act_run).is_some_and(|run| run.permit_receipt.is_some());
+        if !held {
+            // The end of a result whose own record a crash took: no bundle could show what it follows.
+            let place = self.chain_place(receipt.link());
+            return self.log("receipt without its run", format!("{link} {place}"), None);
+        }
         self.chain_receipt(link, receipt.link());
+        if let Some(run) = self.runs.get_mut(run_id) {
+            run.publications.push(receipt);
+        }
         self.save_run(run_id);
         self.save(link);
     }
@@ -303,12 +319,9 @@ impl Engine {
         run_id: &B32,
         receipt: Signed<PublicationReceipt>,
     ) {
-        let Some(run) = self.runs.get_mut(run_id) else { return };
-        if run.publications.contains(&receipt) {
-            return;
+        if self.runs.get(run_id).is_some_and(|run| !run.publications.contains(&receipt)) {
+            self.record_publication(link, run_id, receipt);
         }
-        run.publications.push(receipt.clone());
-        self.record_publication(link, run_id, &receipt);
     }
 
     pub(super) fn record_published(

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod endings;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod hostile_peer;
 #[cfg(test)]
 mod hostile_wire;

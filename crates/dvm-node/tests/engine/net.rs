@@ -1,6 +1,7 @@
 //! The in-process cluster: engines, kernels, journals as maps, one queue of messages.
 
 mod backup;
+mod faults;
 mod lies;
 mod losses;
 
@@ -95,6 +96,8 @@ pub struct Net {
     pub slow: Option<NodeId>,
     /// A node whose kernel's disk is full.
     pub full: Option<NodeId>,
+    /// A node that dies when its kernel has performed this level of an act, before its engine hears of it.
+    pub dies: Option<(NodeId, u16)>,
     _witness_dir: TempDir,
 }
 
@@ -170,6 +173,7 @@ impl Net {
             refusals: Vec::new(),
             slow: None,
             full: None,
+            dies: None,
             _witness_dir: witness_dir,
         };
         for name in NODES {
@@ -261,7 +265,7 @@ impl Net {
                     }
                 }
                 Effect::Kernel { token, call } => {
-                    let reply = self.asked(at, *call);
+                    let Some(reply) = self.answered(at, *call) else { return };
                     self.queue.push_back((at.clone(), Input::Kernel { token, reply }));
                 }
                 Effect::Reply { token, reply } => {
