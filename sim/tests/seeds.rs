@@ -8,7 +8,7 @@ use dvm_sim::{Outcome, Stage};
 const SEEDS: u64 = 40;
 
 /// Seeds that found something, and what.
-const FOUND: [(u64, &str); 7] = [
+const FOUND: [(u64, &str); 11] = [
     (8, "a full disk under one kernel ended the operation there for ever, as denied"),
     (300, "a node whose share was out never heard that another try was published"),
     (418, "a signer that was down when people approved was never told"),
@@ -16,6 +16,10 @@ const FOUND: [(u64, &str); 7] = [
     (1278, "a result held by a kernel whose node had lost the act's last level stayed held"),
     (1647, "a kernel that had published was not asked again by a node that had lost the record"),
     (1673, "a late question of an earlier try destroyed what had been granted"),
+    (595, "a request whose name another had taken at the other nodes waited for ever"),
+    (758, "evidence against a liar counted as a refusal that changes something"),
+    (1296, "the end of a result whose record a crash took spoilt the bundle"),
+    (3217, "a tick after a restart gave up what the kernel had opened"),
 ];
 
 #[expect(clippy::unwrap_used, reason = "called by tests only")]

@@ -523,7 +523,7 @@ impl Engine {
         let (now, soft, hard) = (self.now_ms, self.timing.soft_ms, self.timing.hard_ms);
         let Some(run) = self.runs.get_mut(run_id) else { return };
         let level = run.vm.level();
-        if run.vm.terminal().is_some() || level == 0 || run.calling {
+        if run.vm.terminal().is_some() || level == 0 || run.calling || !run.started {
             return;
         }
         let publishes = run.ctx.publishes();

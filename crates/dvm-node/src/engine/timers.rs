@@ -152,7 +152,8 @@ impl Engine {
         let down = missing.iter().any(|n| self.peers.get(n).is_none_or(|p| !p.up));
         let granted = run.sent.contains_key(&1);
         let patience = now >= run.level_since_ms + self.timing.publish_retry_ms;
-        if !(granted && down && patience && run.vm.level() == 1) {
+        // After a restart nothing is given up before the kernel has said how far it came.
+        if !(run.started && granted && down && patience && run.vm.level() == 1) {
             return;
         }
         let (holders, needed) = self.holders(&op.intent.act);
