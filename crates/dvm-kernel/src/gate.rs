@@ -277,13 +277,20 @@ impl Kernel {
 impl Kernel {
     /// The published run to forget, once more are kept than [`PUBLISHED_KEPT`]. Its intent stays marked for ever.
     fn oldest_published(&self) -> Option<Link> {
-        let published = |(link, run): (&Link, &Run)| match &run.stage {
-            Stage::Held(held) if held.gate == Gate::Published => Some((held.held_at_ms, *link)),
+        let held = self.runs.iter().filter_map(|(link, run)| match &run.stage {
+            Stage::Held(held) => Some((held.gate, held.held_at_ms, *link)),
             _ => None,
-        };
-        let all = self.runs.iter().filter_map(published);
-        if all.clone().count() < PUBLISHED_KEPT { None } else { all.min().map(|(_, link)| link) }
+        });
+        oldest_published(held)
     }
+}
+
+/// Of what is held, by gate, time and intent: what was published first, unless one more has room.
+fn oldest_published(held: impl Iterator<Item = (Gate, u64, Link)>) -> Option<Link> {
+    let published = held.filter(|(gate, ..)| *gate == Gate::Published);
+    let published: Vec<(u64, Link)> = published.map(|(_, at_ms, link)| (at_ms, link)).collect();
+    let oldest = published.iter().min().map(|(_, link)| *link);
+    oldest.filter(|_| published.len() >= PUBLISHED_KEPT)
 }
 
 /// A level that was performed before, in the same bytes.
@@ -332,5 +339,26 @@ fn rule(
     match check_floor_release(floor, state.sets(), &case.approvals, &context) {
         Ok(approvals) => Ruling::Allow(approvals),
         Err(code) => Ruling::Deny(code),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_published_first_is_forgotten_once_no_more_has_room_and_nothing_else() {
+        let link = |number: usize| Link::of_artifact(&number.to_be_bytes());
+        // The later ones of these times come first.
+        let published = |count: usize| {
+            (0..count).map(move |at| (Gate::Published, 1_000 - at as u64, link(at))).rev()
+        };
+        let unpublished = [(Gate::Held, 1, link(7_000)), (Gate::Opening, 2, link(7_001))];
+        let held = |count| unpublished.into_iter().chain(published(count));
+        assert_eq!(oldest_published(held(0)), None);
+        assert_eq!(oldest_published(held(PUBLISHED_KEPT - 1)), None);
+        for count in [PUBLISHED_KEPT, PUBLISHED_KEPT + 1] {
+            assert_eq!(oldest_published(held(count)), Some(link(count - 1)));
+        }
     }
 }

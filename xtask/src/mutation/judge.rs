@@ -1,7 +1,8 @@
 //! Runs the tests with one change on at a time, until one of them notices.
 //!
 //! Before that every test runs alone with no change on: it must pass, and what it asked about says which changes it can
-//! notice at all. A change is tried with the tests that come to it, those first that noticed its neighbours.
+//! notice at all. A change is tried with the tests that come to it; first, one by one, some that are quick for what they
+//! noticed so far.
 //! Always true: a change counts as noticed only if a test failed, died or hung while it was on, and as missed only if
 //! every test that comes to it passed; a test that was to run and did not stops the task.
 
@@ -17,8 +18,10 @@ use crate::task::{self, Stop};
 
 /// A test that says nothing for so much longer than it took alone hangs: a slow machine is not a changed loop.
 const PATIENCE: (Duration, u32) = (Duration::from_secs(90), 10);
-/// So many tests are tried in the first go.
+/// So many tests are tried one by one before all others.
 const FIRST: usize = 4;
+/// Having noticed another change to the same function counts so many times.
+const NEIGHBOUR: u32 = 4;
 
 /// One test, and what is known from its run with no change on.
 #[derive(Debug)]
@@ -39,7 +42,7 @@ pub(crate) fn judge(built: &Built, changes: &[&Change]) -> Result<Vec<Verdict>, 
     let tests = alone(built)?;
     eprintln!("-- {} tests pass with no change on", tests.len());
     // How often each test noticed a change: in a body, and at all.
-    let noticed: Mutex<BTreeMap<(Option<usize>, usize), usize>> = Mutex::default();
+    let noticed: Mutex<BTreeMap<(Option<usize>, usize), u32>> = Mutex::default();
     let missed = Mutex::new(0_usize);
     each(changes.len(), |at| {
         let Some(change) = changes.get(at) else { return Ok(None) };
@@ -48,8 +51,9 @@ pub(crate) fn judge(built: &Built, changes: &[&Change]) -> Result<Vec<Verdict>, 
         let mut order: Vec<usize> = (0..tests.len()).collect();
         order.retain(|at| tests.get(*at).is_some_and(|test| test.asks.contains(&change.id)));
         order.sort_by_key(|at| {
-            let count = |body| std::cmp::Reverse(tally.get(&(body, *at)).copied().unwrap_or(0));
-            (count(body), count(None), tests.get(*at).map(|test| test.took))
+            let count = |body| tally.get(&(body, *at)).copied().unwrap_or(0);
+            let took = tests.get(*at).map(|test| test.took).unwrap_or_default();
+            took / (NEIGHBOUR * count(body) + count(None) + 1)
         });
         let found = first_to_notice(built, (&tests, &order), change)?;
         match &found {
@@ -142,7 +146,7 @@ fn first_to_notice(
     change: &Change,
 ) -> Result<Option<(usize, String)>, Stop> {
     let (first, rest) = order.split_at_checked(FIRST).unwrap_or((order, &[]));
-    for some in [first, rest] {
+    for some in first.chunks(1).chain([rest]) {
         for target in 0..built.executables.len() {
             let of = |at: &&usize| tests.get(**at).is_some_and(|test| test.target == target);
             let some: Vec<&Test> = some.iter().filter(of).filter_map(|at| tests.get(*at)).collect();

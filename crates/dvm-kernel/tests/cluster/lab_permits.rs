@@ -5,8 +5,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use dvm_core::call::{KernelCall, KernelReply, StepCall};
-use dvm_core::frame::Envelope;
+use dvm_core::codec::link_of;
+use dvm_core::frame::{self, Envelope, FrameHeader, OutTree, Outgoing};
 use dvm_core::intent::{Backend, CanonicalIntent};
+use dvm_core::receipt::{CallContext, args_digest};
 use dvm_core::{B32, Bytes, NodeId, ReasonCode, Signed};
 
 use crate::harness::{Cluster, corrupt, id, key};
@@ -162,9 +164,9 @@ fn level_that_was_performed_is_not_performed_again_over_other_commitments() {
     cluster.refused("n1", step(&course, &calls, &heard), ReasonCode::WrongPhase);
 }
 
-#[test]
-fn consumed_permit_over_other_frames_poisons_the_run_and_leaves_no_share() {
-    // In key generation a level is followed by others, so the run is still there to be poisoned.
+/// A key generation whose level 5 was performed, and n1's call for that level. A level is followed by others there, so
+/// the run is still there to be poisoned.
+fn used() -> (Cluster, Course, KernelCall) {
     let mut cluster = Cluster::formed();
     let intent = cluster.keygen_intent(BACKEND);
     let opens = crate::harness::NODES.map(|node| cluster.open(node, &intent, None)).to_vec();
@@ -176,17 +178,29 @@ fn consumed_permit_over_other_frames_poisons_the_run_and_leaves_no_share() {
     let used = Cluster::step_call(&course, &n1());
     perform(&mut cluster, &mut course);
     cluster.refused("n1", used.clone(), ReasonCode::StepPermitReused);
-    let KernelCall::Step { execution_id, level: at, calls, mut frames } = used else { panic!() };
-    let from = frames.iter().position(|f| f.header.body.from == id("n2")).unwrap();
-    let mut header = frames[from].header.body.clone();
-    // Signed by a corrupt n2: the same words under another number, so another header and the same view.
-    header.vault_seq += 1_000;
-    frames[from].header = Signed::new(header, &corrupt("n2"));
-    frames[from].binding_hash = frames[from].expected_binding();
-    let same_words =
-        KernelCall::Step { execution_id, level: at, calls: calls.clone(), frames: frames.clone() };
+    (cluster, course, used)
+}
+
+/// The call with n2's frame as a corrupt n2 would sign it after this change.
+fn retold(used: &KernelCall, change: impl Fn(&mut Envelope, &mut FrameHeader)) -> KernelCall {
+    let mut call = used.clone();
+    let KernelCall::Step { frames, .. } = &mut call else { panic!() };
+    let frame = frames.iter_mut().find(|frame| frame.header.body.from == id("n2")).unwrap();
+    let mut header = frame.header.body.clone();
+    change(frame, &mut header);
+    frame.header = Signed::new(header, &corrupt("n2"));
+    frame.binding_hash = frame.expected_binding();
+    call
+}
+
+#[test]
+fn consumed_permit_at_another_level_poisons_the_run_and_leaves_no_share() {
+    let (mut cluster, course, used) = used();
+    // The same words under another number, so another header and the same view.
+    let same_words = retold(&used, |_, header| header.vault_seq += 1_000);
     cluster.refused("n1", same_words, ReasonCode::StepPermitReused);
     // A permit that is used up, asked for at a level that it is not for.
+    let KernelCall::Step { execution_id, level: at, calls, .. } = used else { panic!() };
     let elsewhere = KernelCall::Step {
         execution_id,
         level: at + 1,
@@ -196,6 +210,59 @@ fn consumed_permit_over_other_frames_poisons_the_run_and_leaves_no_share() {
     assert_eq!(refusal(&cluster.call("n1", elsewhere)).0, ReasonCode::StepPermitReused);
     cluster.refused("n1", Cluster::step_call(&course, &n1()), ReasonCode::NotFound);
     assert!(cluster.phases("n1").is_empty());
+}
+
+#[test]
+fn consumed_permit_over_other_frames_poisons_the_run_and_leaves_no_share() {
+    let (mut cluster, course, used) = used();
+    let other_words = retold(&used, |frame, header| {
+        let carried = &frame.private;
+        let parts = carried.leaf.parts.iter().zip(&carried.payloads);
+        let other = parts.map(|(part, bytes)| (part.step, Bytes(vec![9; bytes.len()]))).collect();
+        let private = BTreeMap::from([(n1(), other)]);
+        let outgoing = Outgoing { broadcast: Vec::new(), private };
+        let tree = OutTree::lay_out(outgoing, &[n1()], || B32([5; 32]));
+        header.out_root = tree.out_root;
+        *frame = tree.envelopes(&Signed::new(header.clone(), &corrupt("n2"))).remove(0);
+    });
+    assert_eq!(refusal(&cluster.call("n1", other_words)).0, ReasonCode::StepPermitReused);
+    cluster.refused("n1", Cluster::step_call(&course, &n1()), ReasonCode::NotFound);
+    assert!(cluster.phases("n1").is_empty());
+}
+
+#[test]
+fn context_of_a_permit_names_what_each_other_participant_said_to_its_step() {
+    let mut cluster = Cluster::roomy(BACKEND);
+    let (_, mut course) = started(&mut cluster, b"content", "one");
+    perform(&mut cluster, &mut course);
+    let heard = course.inbox[&n1()][0].clone();
+    let roots = course
+        .replies
+        .iter()
+        .map(|(node, reply)| (node.clone(), reply.header.as_ref().unwrap().body.out_root));
+    let view = frame::view(&course.execution_id, 1, &roots.collect());
+    let said = &heard.broadcast.leaf.parts;
+    let second: Vec<dvm_score::Step> = course.plan.at_level(2).cloned().collect();
+    perform(&mut cluster, &mut course);
+    let results = &course.replies[&n1()].results;
+    assert_eq!(results.len(), second.len());
+    let (sender, mut told): (NodeId, usize) = (id("n2"), 0);
+    for (step, result) in second.iter().zip(results) {
+        let heard: Vec<_> = said.iter().filter(|part| step.inputs.contains(&part.step)).collect();
+        told += heard.len();
+        let args = args_digest(heard.iter().map(|part| (&sender, &part.payload.digest)));
+        let context = CallContext {
+            execution_id: course.execution_id,
+            plan_id: course.plan.id(),
+            site: step.site,
+            step: step.index,
+            level: 2,
+            view,
+            args,
+        };
+        assert_eq!(result.context, link_of(&context), "step {}", step.index);
+    }
+    assert!(told > 0);
 }
 
 // ---- frames --------------------------------------------------------------------------------------
@@ -270,4 +337,20 @@ fn frame_of_an_earlier_attempt_another_boot_or_another_key_is_refused_by_its_cod
     let three = [heard[0].clone(), heard[0].clone()];
     cluster.refused("n1", step(&course, &calls, &three), ReasonCode::BindingMismatch);
     cluster.run_to_held(&mut course);
+}
+
+#[test]
+fn frame_that_is_not_above_its_senders_last_one_in_the_run_is_refused() {
+    let (mut cluster, course, used) = used();
+    let KernelCall::Step { frames, .. } = &used else { panic!() };
+    let last = frames.iter().map(|f| &f.header.body).find(|h| h.from == id("n2")).unwrap();
+    let next = Cluster::step_call(&course, &n1());
+    for seq in [last.vault_seq, last.vault_seq - 1] {
+        let fallen = retold(&next, |_, header| header.vault_seq = seq);
+        let reply = cluster.call("n1", fallen);
+        let said = (ReasonCode::SplitBrainFenced, "the sender's vault_seq fell back");
+        assert_eq!(refusal(&reply), said);
+    }
+    let above = retold(&next, |_, header| header.vault_seq = last.vault_seq + 1);
+    assert_eq!(level(cluster.call("n1", above)).receipt, None);
 }

@@ -1,9 +1,11 @@
 //! Whole lives: a key from its generation to authority, a signature from its intent to publication.
 
 use dvm_blame::{Suite, verify_signature};
-use dvm_core::ReasonCode;
 use dvm_core::call::{KernelCall, KernelReply};
+use dvm_core::digest::sha256;
 use dvm_core::intent::Backend;
+use dvm_core::trace::Outcome;
+use dvm_core::{Bytes, ReasonCode};
 
 use crate::harness::{Cluster, NODES};
 use crate::messenger::refusal;
@@ -24,6 +26,17 @@ fn lives_from_keygen_to_a_verified_signature(backend: Backend) {
         cluster.grant_all(&intent, &mut publication);
         let published = cluster.open_all(&mut publication);
         assert_eq!(published.len(), 2);
+        // The last level: what each makes public, and the digest of it that it says to the other.
+        let result = published[0].body.result.clone();
+        let digest = [Bytes(sha256(&result).0.to_vec())];
+        for reply in publication.replies.values() {
+            let public = reply.results.iter().map(|result| match &result.outcome {
+                Outcome::Ok { public, .. } => public.clone(),
+                Outcome::Fault { .. } => None,
+            });
+            assert_eq!(public.collect::<Vec<_>>(), [Some(result.clone()), None]);
+            assert_eq!(reply.frames[0].broadcast.payloads[..], digest);
+        }
         for result in published {
             assert_eq!(result.body.result_ref, Cluster::result_ref(&held));
             let signature = &result.body.result;

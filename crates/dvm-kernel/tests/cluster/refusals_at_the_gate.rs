@@ -296,6 +296,10 @@ fn wrong_share_names_its_sender_and_the_right_one_still_publishes() {
     let reply = level(cluster.call("n1", wrong));
     let blamed = Outcome::Fault { code: ReasonCode::PayloadRejected, blame: Some(id("n2")) };
     assert_eq!((&reply.results[0].outcome, &reply.published), (&blamed, &None));
+    // What it cost is said with it: both permits are used up.
+    let used: Vec<_> = reply.permits.iter().map(|event| event.step_permit).collect();
+    let called: Vec<_> = course.calls[&id("n1")].iter().map(|call| call.step_permit).collect();
+    assert_eq!((used.len(), &used), (2, &called));
     assert_eq!(phases(&mut cluster, "n1"), ["Opening"]);
     let right = Cluster::open_result_call(&course, &id("n1"));
     assert!(level(cluster.call("n1", right)).published.is_some());
