@@ -305,6 +305,16 @@ fn wrong_share_names_its_sender_and_the_right_one_still_publishes() {
     assert!(level(cluster.call("n1", right)).published.is_some());
 }
 
+#[test]
+fn grants_that_rest_on_other_approvals_of_the_same_result_open_it() {
+    let (mut cluster, intent, mut course) = asked();
+    cluster.advance(&mut course, |cluster, course, node| {
+        let by = if *node == id("n1") { ["a2", "a3"] } else { ["a1", "a3"] };
+        cluster.grant_call(&intent, course, node, &by)
+    });
+    assert_eq!(cluster.open_all(&mut course).len(), 2);
+}
+
 // ---- people and the end -------------------------------------------------------------------------------
 
 #[test]
