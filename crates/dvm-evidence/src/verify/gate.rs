@@ -213,3 +213,55 @@ fn check_same_grant(
         && own.head == theirs.head;
     ensure(same, path, "the grants are of different results or at different heads")
 }
+
+#[cfg(test)]
+mod tests {
+    use dvm_core::governance::HeadRef;
+    use dvm_core::intent::Scope;
+    use dvm_core::receipt::ResultFacts;
+    use dvm_core::run::Boot;
+    use dvm_core::{Bytes, Link};
+
+    use super::*;
+
+    fn granted() -> PublicationReceipt {
+        let one = B32([1; 32]);
+        let facts = ResultFacts { execution_id: one, digest: one, public_nonce: Bytes(vec![1]) };
+        PublicationReceipt {
+            cluster: Link::of_raw(b"cluster"),
+            node: "n1".parse().unwrap(),
+            boot: Boot { generation: 1, id: one },
+            vault_seq: 7,
+            execution_id: one,
+            intent: Link::of_raw(b"intent"),
+            permit: Link::of_raw(b"permit of n1"),
+            judgement: None,
+            result_ref: facts.result_ref(),
+            facts,
+            scope: Scope::Public,
+            verdict: Verdict::Allow,
+            codes: Vec::new(),
+            destroyed: false,
+            approvals: Vec::new(),
+            head: HeadRef { size: 1, root: one },
+            time_ms: 1,
+        }
+    }
+
+    #[test]
+    fn grants_agree_if_they_are_of_one_result_at_one_head_whoever_gives_them_and_when() {
+        let own = granted();
+        let agrees = |change: fn(&mut PublicationReceipt)| {
+            let mut theirs = granted();
+            change(&mut theirs);
+            check_same_grant(&own, &theirs, "here").is_ok()
+        };
+        assert!(agrees(|_| {}));
+        assert!(agrees(|p| p.node = "n2".parse().unwrap()));
+        assert!(agrees(|p| (p.time_ms, p.permit) = (2, Link::of_raw(b"permit of n2"))));
+        assert!(!agrees(|p| p.execution_id = B32([2; 32])));
+        assert!(!agrees(|p| p.facts.digest = B32([2; 32])));
+        assert!(!agrees(|p| p.facts.public_nonce = Bytes(vec![2])));
+        assert!(!agrees(|p| p.head.size = 2));
+    }
+}

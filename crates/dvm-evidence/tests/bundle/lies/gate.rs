@@ -93,6 +93,11 @@ fn a_kernel_says_yes_or_no_with_reasons_for_no_alone() {
                 p.verdict = Verdict::Deny;
                 p.codes = vec![ReasonCode::PolicyDenied, ReasonCode::PolicyDenied];
             },
+            |p| {
+                p.verdict = Verdict::Deny;
+                p.codes = vec![ReasonCode::PolicyDenied, ReasonCode::DeniedByApprover];
+                p.codes.sort_by(|a, b| b.cmp(a));
+            },
         ],
         "a denial has sorted reasons",
     );
@@ -101,10 +106,17 @@ fn a_kernel_says_yes_or_no_with_reasons_for_no_alone() {
         "a grant has no reasons and destroys nothing",
     );
     grants(
-        &[|p| {
-            p.verdict = Verdict::Deny;
-            p.codes = vec![ReasonCode::DeniedByApprover];
-        }],
+        &[
+            |p| {
+                p.verdict = Verdict::Deny;
+                p.codes = vec![ReasonCode::DeniedByApprover];
+            },
+            |p| {
+                p.verdict = Verdict::Deny;
+                p.codes = vec![ReasonCode::PolicyDenied, ReasonCode::DeniedByApprover];
+                p.codes.sort();
+            },
+        ],
         "the denial that it rests on is missing",
     );
 }

@@ -99,3 +99,21 @@ fn a_cluster_that_is_not_well_formed_or_not_the_trusted_one_is_refused() {
     let refused = dvm_evidence::verify(&crate::rig::write(input), itself).unwrap_err();
     assert_refused(&refused, "cluster", "the genesis manifest is not well formed");
 }
+
+#[test]
+fn statements_at_more_heads_than_a_bundle_may_have_are_refused_for_that() {
+    let at_heads = |count: u64| {
+        world().lie(|i| {
+            let body = i.parts[0].admissions[0].body.clone();
+            let at = |size| {
+                let mut other = body.clone();
+                other.head.size = size;
+                by_policy("n1", other)
+            };
+            i.parts[0].admissions = (0..count).map(at).collect();
+        })
+    };
+    let what = "statements at more heads than a bundle may have";
+    assert_refused(&at_heads(1_025), "peers", what);
+    assert_ne!(at_heads(1_024).what, what);
+}
