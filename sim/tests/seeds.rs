@@ -8,9 +8,10 @@ use dvm_sim::{Outcome, Stage};
 const SEEDS: u64 = 40;
 
 /// Seeds that found something, and what.
-const FOUND: [(u64, &str); 11] = [
+const FOUND: [(u64, &str); 12] = [
     (8, "a full disk under one kernel ended the operation there for ever, as denied"),
     (300, "a node whose share was out never heard that another try was published"),
+    (313, "a greeting said how far the kernel was at its start, so that an old directory passed"),
     (418, "a signer that was down when people approved was never told"),
     (784, "a human no that a full disk kept from the kernel was not asked for again"),
     (1278, "a result held by a kernel whose node had lost the act's last level stayed held"),

@@ -233,6 +233,7 @@ enum Want {
     Sight { node: NodeId },
     Show { by: NodeId },
     Fences,
+    Greeting { to: NodeId },
     Standing,
 }
 
@@ -407,6 +408,7 @@ impl Engine {
             Want::Sight { node } => self.on_sighted(&node, reply),
             Want::Show { by } => self.on_shown(&by, reply),
             Want::Fences => self.on_fences(reply),
+            Want::Greeting { to } => self.on_greeting(&to, reply),
             Want::Standing => self.on_standing(reply),
         }
     }

@@ -65,11 +65,27 @@ impl Engine {
         self.send(to, 0, PeerMessage::Hello { attestation, head });
     }
 
+    /// Greets with what the kernel says of itself now: a number of its start would let a directory of an hour ago pass.
+    fn greet(&mut self, to: &NodeId) {
+        if self.kernel_ready {
+            self.ask(KernelCall::Attest, Want::Greeting { to: to.clone() });
+        } else {
+            self.hello(to);
+        }
+    }
+
+    pub(super) fn on_greeting(&mut self, to: &NodeId, reply: KernelReply) {
+        if let KernelReply::Attested(attestation) = reply {
+            self.attestation = Some(*attestation);
+        }
+        self.hello(to);
+    }
+
     pub(super) fn on_up(&mut self, node: &NodeId) {
         if let Some(peer) = self.peers.get_mut(node) {
             peer.up = true;
         }
-        self.hello(node);
+        self.greet(node);
         let runs: Vec<B32> = self
             .runs
             .iter()

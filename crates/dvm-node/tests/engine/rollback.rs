@@ -64,3 +64,18 @@ fn nodes_that_merely_restart_are_refused_by_nobody() {
         assert_eq!(net.fences(at), []);
     }
 }
+
+#[test]
+fn node_that_was_only_greeted_since_still_knows_a_restored_one() {
+    let mut net = Net::with_key(floor(0, 0));
+    net.take_down("n3");
+    let yesterday = net.backup("n2");
+    assert_eq!(signers(&net.sign("n2", "s-1", "demo", b"today")), ["n1", "n2"]);
+    // n3 hears n2's greeting and nothing else of today; whoever saw more is gone when n2's directory is restored.
+    net.bring_up("n3");
+    net.settle();
+    net.take_down("n1");
+    net.restore("n2", &yesterday);
+    assert_eq!(net.refused("n3", "n2"), FENCED);
+    assert_eq!(net.refused("n2", "n2"), FENCED);
+}
