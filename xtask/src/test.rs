@@ -1,16 +1,18 @@
 //! `cargo xtask test`: everything that must hold before a change is shared.
 //!
 //! `verify` first; then the tools that tests check us with; then the release binaries, because
-//! the end-to-end tests start real nodes and kernels; then every test of the workspace, to the
-//! end even if some fail. The last lines are the test runner's own.
+//! the end-to-end tests start real nodes and kernels; then 1,000 seeds and the crash matrix of the
+//! simulator; then every test of the workspace, to the end even if some fail. The last lines are
+//! the test runner's own.
 //!
-//! Not here: the campaigns, which take longer (`sim`, `mutants`, `controls`, `campaign`, `fuzz`,
-//! `mutation`).
+//! Not here: the campaigns, which take longer (more seeds by `sim`, `mutants`, `controls`,
+//! `campaign`, `fuzz`, `mutation`).
 //!
 //! Tests find what they need in two variables: `DVM_BIN_DIR`, the directory of `dvm` and
 //! `dvm-kernel`, and `DVM_PYTHON`, a Python that can import `libipld`.
 
 use crate::{
+    sim,
     task::{self, Stop, Workspace},
     tools, verify,
 };
@@ -22,8 +24,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), Stop> {
     let python = tools::python(workspace)?;
     tools::cargo_deny(workspace)?;
     verify::run(workspace)?;
-    task::run(&mut workspace.cargo(&["build", "--release", "--bins", "--locked"]))?;
+    sim::build(workspace)?;
+    let simulated = sim::test(workspace);
     let mut tests = workspace.cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
     tests.env("DVM_BIN_DIR", workspace.target.join("release")).env("DVM_PYTHON", python);
-    task::run(&mut tests)
+    task::run(&mut tests).and(simulated)
 }
