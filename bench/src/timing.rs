@@ -56,6 +56,11 @@ pub fn in_turns<T, U>(
     (quantile(&ones, 0.5), quantile(&others, 0.5))
 }
 
+/// Does the work on a thread that has verified nothing yet: a signature that held is not checked twice on one.
+pub fn afresh<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+    std::thread::scope(|scope| scope.spawn(work).join()).ok()
+}
+
 fn seconds_of<T>(work: &mut impl FnMut() -> T) -> Duration {
     let started = Instant::now();
     let made = black_box(work());
