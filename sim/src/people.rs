@@ -168,12 +168,16 @@ impl World {
     pub(crate) fn last_word(&mut self) -> Done {
         for client in &self.people.clients {
             let Some(intent) = client.intent.clone() else { continue };
+            let others = self.people.clients.iter().filter(|other| other.node != client.node);
+            let mut same = others.filter(|other| other.intent.as_ref() == Some(&intent));
+            // Where another node gathers the signers and waits for people, this one waits for that node.
+            let elsewhere = same.any(Client::waits_for_people);
             let ended = Ended {
                 node: crate::cast::node(client.node),
                 intent,
                 state: client.state().to_owned(),
                 codes: if self.excused() { client.last_codes() } else { client.codes() },
-                excused: self.excused(),
+                excused: self.excused() || elsewhere,
             };
             self.judge.see(Fact::Ended(ended))?;
         }

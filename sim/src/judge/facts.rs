@@ -43,8 +43,8 @@ pub struct Ended {
     pub state: String,
     /// The reasons that apply.
     pub codes: Vec<String>,
-    /// Whether a fault of this seed lasts (a liar, a clock far off, a directory rolled back), so
-    /// that it may stand still as long as it says why.
+    /// Whether a fault of this seed lasts (a liar, a clock far off, a directory rolled back), or
+    /// another node waits for people over it, so that it may stand still as long as it says why.
     pub excused: bool,
 }
 

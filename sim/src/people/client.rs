@@ -90,10 +90,14 @@ impl Client {
     pub(crate) fn is_done(&self) -> bool {
         let over =
             matches!(self.state(), "Published" | "Denied" | "Discarded" | "Poisoned" | "Expired");
-        let waits = matches!(self.state(), "AwaitingApproval" | "Executed")
-            && self.codes().iter().any(|c| c == "APPROVALS_MISSING")
-            && self.given.len() >= self.willing;
+        let waits = self.waits_for_people() && self.given.len() >= self.willing;
         self.refused.is_some() || over || waits && self.denied_ms.is_none_or(|_| self.denied)
+    }
+
+    /// Whether its node shows that only people are missing.
+    pub(crate) fn waits_for_people(&self) -> bool {
+        matches!(self.state(), "AwaitingApproval" | "Executed")
+            && self.codes().iter().any(|c| c == "APPROVALS_MISSING")
     }
 
     fn submission(&self) -> Submission {

@@ -38,7 +38,7 @@ impl Engine {
             return collection.tokens.push(token);
         }
         let own = self.evidence_part(&intent);
-        let until_ms = self.now_ms + COLLECT_MS;
+        let until_ms = self.running_ms + COLLECT_MS;
         let parts = BTreeMap::from([(self.me.clone(), own)]);
         self.collections.insert(intent, Collection { tokens: vec![token], until_ms, parts });
         let nodes: Vec<NodeId> = self.manifest.nodes.iter().map(|p| p.node.clone()).collect();
@@ -67,7 +67,7 @@ impl Engine {
         let due: Vec<Link> = self
             .collections
             .iter()
-            .filter(|(_, c)| self.now_ms >= c.until_ms)
+            .filter(|(_, c)| self.running_ms >= c.until_ms)
             .map(|(link, _)| *link)
             .collect();
         for intent in due {

@@ -23,7 +23,7 @@ impl Engine {
             // Another intent has its place here, or it is no intent of this cluster: neither ever changes.
             return self.answer_refused(from, (link, ask.attempt), code, true);
         }
-        let now = self.now_ms;
+        let now = self.running_ms;
         let Some(op) = self.operations.get_mut(&link) else { return };
         op.add_approvals(&ask.approvals);
         op.commits = op.commits.max(commits);
@@ -61,6 +61,7 @@ impl Engine {
         }
         let again = offered && gathering.asked_by.as_ref().is_some_and(|(_, n)| *n == ask.attempt);
         gathering.asked_by = Some((from.clone(), ask.attempt));
+        gathering.asked_ms = now;
         if again {
             self.answer_considered(&link);
         } else {
@@ -95,6 +96,7 @@ impl Engine {
         self.record_verdict(link, receipt.clone(), &private);
         let Some(op) = self.operations.get_mut(link) else { return };
         op.codes = codes;
+        op.missing.clear();
         op.state = match verdict {
             Verdict::Allow => State::Admitted,
             Verdict::Awaiting => State::AwaitingApproval,
@@ -130,7 +132,7 @@ impl Engine {
 
     /// The kernel opened, or refused what policy had allowed.
     pub(super) fn on_opened(&mut self, link: &Link, attempt: u32, reply: KernelReply) {
-        let now = self.now_ms;
+        let now = self.running_ms;
         let mut refused = None;
         let stale = |op: &Operation| op.coordinator && op.attempt != attempt;
         if self.operations.get(link).is_some_and(stale) {

@@ -100,8 +100,8 @@ impl Run {
             asked_with: 0,
             commits_before: 0,
             started: false,
-            level_since_ms: engine.now_ms,
-            soft_at_ms: engine.now_ms,
+            level_since_ms: engine.running_ms,
+            soft_at_ms: engine.running_ms,
             trace_root: None,
         })
     }
@@ -124,7 +124,7 @@ impl Engine {
     pub(super) fn on_started(&mut self, run_id: &B32, reply: KernelReply) {
         match reply {
             KernelReply::Started { permits, .. } => {
-                let now = self.now_ms;
+                let now = self.running_ms;
                 let Some(run) = self.runs.get_mut(run_id) else { return };
                 run.permits_next = permits;
                 run.level_since_ms = now;
@@ -164,7 +164,7 @@ impl Engine {
 
     /// Gives one event to the VM and performs what follows. Refused events change nothing.
     pub(super) fn feed(&mut self, run_id: &B32, event: TraceEvent) {
-        let now = self.now_ms;
+        let now = self.running_ms;
         let Some(run) = self.runs.get_mut(run_id) else { return };
         let taken = match dvm_vm::step(&run.ctx, &mut run.vm, &event) {
             Ok(taken) => taken,
@@ -360,7 +360,7 @@ impl Engine {
         let payloads = envelope.broadcast.payloads.iter().chain(&envelope.private.payloads);
         let bytes: usize = payloads.map(|payload| payload.len()).sum();
         if !known && of_sender.count() < EARLY_MAX && bytes <= EARLY_BYTES_MAX {
-            self.early.push_back((self.now_ms, envelope.clone()));
+            self.early.push_back((self.running_ms, envelope.clone()));
         }
     }
 
@@ -499,7 +499,7 @@ impl Engine {
             });
             // Whoever does not know this run may only not know it yet: another frame of the act brings it.
             let since = self.runs.get(run_id).map_or(0, |run| run.level_since_ms);
-            let patience = self.now_ms >= since + self.timing.publish_retry_ms;
+            let patience = self.running_ms >= since + self.timing.publish_retry_ms;
             let lost = code == ReasonCode::MaterialPoisoned;
             if coordinator && level == 1 && (lost || patience) {
                 self.sign_anew(&intent, run_id);
@@ -520,7 +520,7 @@ impl Engine {
 
     /// A deadline of the open level passed.
     pub(super) fn tick_run(&mut self, run_id: &B32) {
-        let (now, soft, hard) = (self.now_ms, self.timing.soft_ms, self.timing.hard_ms);
+        let (now, soft, hard) = (self.running_ms, self.timing.soft_ms, self.timing.hard_ms);
         let Some(run) = self.runs.get_mut(run_id) else { return };
         let level = run.vm.level();
         if run.vm.terminal().is_some() || level == 0 || run.calling || !run.started {

@@ -142,7 +142,7 @@ impl Engine {
     pub(super) fn opening_given_up(&mut self, run_id: &B32) {
         let patience = self.timing.publish_retry_ms;
         let Some(run) = self.runs.get(run_id) else { return };
-        if run.published.is_some() || self.now_ms < run.level_since_ms + patience {
+        if run.published.is_some() || self.running_ms < run.level_since_ms + patience {
             return;
         }
         let intent = run.intent;

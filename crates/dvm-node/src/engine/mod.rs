@@ -278,7 +278,12 @@ pub struct Engine {
     salt_seed: B32,
     salts: u64,
     timing: Timing,
+    /// The time of day. A clock that was set back stands still here until it is past its mark.
     now_ms: u64,
+    /// What deadlines are told by: it runs on, from where this engine started, when the clock is set back.
+    running_ms: u64,
+    /// What the clock said last.
+    clock_ms: u64,
     authority: AuthorityState,
     certificate: Option<HeadCertificate>,
     log: Vec<LogEntry>,
@@ -330,6 +335,8 @@ impl Engine {
             salts: 0,
             timing: setup.timing,
             now_ms: 0,
+            running_ms: 0,
+            clock_ms: 0,
             certificate: None,
             log: Vec::new(),
             adopting: false,
@@ -359,7 +366,7 @@ impl Engine {
 
     /// Asks the kernel who it is; called once, before any other input.
     pub fn start(&mut self, now_ms: u64) -> Vec<Effect> {
-        self.now_ms = now_ms;
+        (self.now_ms, self.running_ms, self.clock_ms) = (now_ms, now_ms, now_ms);
         self.ask(KernelCall::Attest, Want::Attest);
         std::mem::take(&mut self.out)
     }
@@ -367,6 +374,8 @@ impl Engine {
     /// Takes one input and gives the effects it has.
     pub fn handle(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
         self.now_ms = self.now_ms.max(now_ms);
+        self.running_ms += now_ms.saturating_sub(self.clock_ms);
+        self.clock_ms = now_ms;
         match input {
             Input::Api { token, call } => self.on_api(token, call),
             Input::Peer { from, commits, message } => self.on_peer(&from, commits, message),

@@ -28,7 +28,8 @@ pub enum State {
     Admitted,
     /// The act run is on.
     Running,
-    /// The act run, or the gathering of openings, waits for a peer past its soft deadline.
+    /// The act run, or the gathering of openings, waits for a peer past its soft deadline; or what was
+    /// opened here for a peer has not been taken up.
     PendingRemote,
     /// The result is held.
     Executed,

@@ -101,7 +101,7 @@ impl Engine {
             return self.refuse(token, refused.code, format!("{refused}"));
         }
         let link = codec::link_of(&decision.decision);
-        self.ordering.waiting.push((token, link, self.now_ms + 10_000));
+        self.ordering.waiting.push((token, link, self.running_ms + 10_000));
         match decision.decision.transition.clone() {
             EventKind::KeyActivated { key_id } => {
                 let authorized = EventKind::TransitionAuthorized { key_id };
@@ -157,7 +157,7 @@ impl Engine {
         self.save_pending_entry(&entry);
         let cosignatures = BTreeMap::new();
         self.ordering.current =
-            Some(InFlight { entry: entry.clone(), head, cosignatures, sent_ms: self.now_ms });
+            Some(InFlight { entry: entry.clone(), head, cosignatures, sent_ms: self.running_ms });
         self.ask_cosignature(entry.clone());
         self.spread_to_members(&PeerMessage::Entry(Box::new(entry)));
     }
@@ -343,7 +343,7 @@ impl Engine {
     }
 
     pub(super) fn tick_ordering(&mut self) {
-        let now = self.now_ms;
+        let now = self.running_ms;
         self.pump();
         if let Some(current) = self.ordering.current.as_mut()
             && now >= current.sent_ms + RESEND_MS

@@ -96,7 +96,7 @@ impl Engine {
             self.resend_all(&run);
         }
         // Whatever has waited for a while may have waited for this one.
-        let (now, retry) = (self.now_ms, self.timing.consider_retry_ms);
+        let (now, retry) = (self.running_ms, self.timing.consider_retry_ms);
         for gathering in self.gathering.values_mut() {
             if now >= gathering.asked_ms + retry {
                 gathering.asked_ms = 0;
@@ -327,7 +327,7 @@ impl Engine {
     /// The kernel holds the result, but some peers' frames of the act's last level are not here. The
     /// gate asks for them, so the act goes on until they are.
     fn resume_act(&mut self, link: &Link, act_run: &B32) {
-        let now = self.now_ms;
+        let now = self.running_ms;
         if let Some(run) = self.runs.get_mut(act_run) {
             run.started = true;
             run.level_since_ms = now;

@@ -37,7 +37,7 @@ impl Engine {
             self.set_state(link, State::Denied, vec![ReasonCode::PartyBanned]);
             return self.wake(link);
         }
-        let now = self.now_ms;
+        let now = self.running_ms;
         let Some(op) = self.operations.get_mut(link) else { return };
         op.attempt += 1;
         op.missing.clear();
@@ -80,7 +80,7 @@ impl Engine {
     }
 
     pub(super) fn on_considered(&mut self, from: &NodeId, commits: u32, answer: Considered) {
-        let now = self.now_ms;
+        let now = self.running_ms;
         self.note_refusal(from, &answer);
         let Some(op) = self.operations.get_mut(&answer.intent) else { return };
         if !op.coordinator || answer.attempt != op.attempt {
@@ -138,7 +138,7 @@ impl Engine {
         let Some(gathering) = self.gathering.get(link) else { return };
         let mut opens: BTreeMap<NodeId, Signed<Open>> = BTreeMap::new();
         if let Some((open, at)) = &gathering.open
-            && self.now_ms < at + OPEN_TTL_MS
+            && self.running_ms < at + OPEN_TTL_MS
         {
             opens.insert(self.me.clone(), open.clone());
         }

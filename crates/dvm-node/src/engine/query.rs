@@ -59,7 +59,7 @@ impl Engine {
             let view = self.execution_view(&intent);
             return self.reply(token, ApiReply::Json(view));
         }
-        let until_ms = self.now_ms + wait_ms;
+        let until_ms = self.running_ms + wait_ms;
         self.waiters.push(Waiter { token, intent, until_ms, until_executed });
     }
 
@@ -83,7 +83,7 @@ impl Engine {
     }
 
     pub(super) fn expire_waiters(&mut self) {
-        let now = self.now_ms;
+        let now = self.running_ms;
         let (late, rest): (Vec<Waiter>, Vec<Waiter>) =
             std::mem::take(&mut self.waiters).into_iter().partition(|w| now >= w.until_ms);
         self.waiters = rest;

@@ -139,7 +139,8 @@ impl Engine {
     /// Becomes the node that gathers signers for this intent, unless it is settled or under way.
     pub(super) fn coordinate(&mut self, intent: &Link) {
         let Some(op) = self.operations.get_mut(intent) else { return };
-        let idle = matches!(op.state, State::Proposed | State::Admitted | State::Aborted);
+        let idle = matches!(op.state, State::Proposed | State::Admitted | State::Aborted)
+            || op.state == State::PendingRemote && op.act_run.is_none();
         let stranded = op.state == State::Executed && !op.coordinator;
         if op.coordinator && op.state != State::Aborted && op.attempt > 0 {
             return;

@@ -15,7 +15,7 @@ pub const ATTEMPTS_MAX: u32 = 32;
 
 impl Engine {
     pub(super) fn on_tick(&mut self) {
-        let now = self.now_ms;
+        let now = self.running_ms;
         self.early.retain(|(at, _)| now < at + EARLY_TTL_MS);
         let live: Vec<Link> = self
             .operations
@@ -32,11 +32,10 @@ impl Engine {
     }
 
     fn tick_operation(&mut self, link: &Link) {
-        let now = self.now_ms;
         let Some(op) = self.operations.get(link) else { return };
         let runs: Vec<B32> = op.act_run.into_iter().chain(op.publish_run).collect();
         let (state, coordinator) = (op.state, op.coordinator);
-        if now > op.intent.expires_ms
+        if self.now_ms > op.intent.expires_ms
             && !matches!(state, State::Running | State::Executed | State::Opening)
         {
             self.set_state(link, State::Expired, vec![ReasonCode::Expired]);
@@ -51,6 +50,9 @@ impl Engine {
         if coordinator && gathers {
             self.tick_gathering(link);
         }
+        if !coordinator && state == State::Admitted {
+            self.tick_offer(link);
+        }
         if state == State::Executed {
             if coordinator {
                 self.tick_publication(link);
@@ -61,7 +63,7 @@ impl Engine {
 
     /// Too few openings yet: ask again; past the deadline say who is missing.
     fn tick_gathering(&mut self, link: &Link) {
-        let (now, timing) = (self.now_ms, self.timing);
+        let (now, timing) = (self.running_ms, self.timing);
         let Some(gathering) = self.gathering.get_mut(link) else { return };
         if now < gathering.asked_ms + pause_ms(gathering.since_ms, &timing, now)
             || gathering.opening
@@ -92,6 +94,24 @@ impl Engine {
         }
         // Openings are good for seconds only, so a later try starts from this node's own.
         self.renew_attempt(link);
+    }
+
+    /// What was opened for another node's try has not been taken up: this one waits for whoever asked.
+    fn tick_offer(&mut self, link: &Link) {
+        // What was offered before a restart is gone, and so is the name of who asked.
+        let gathering = self.gathering.get(link);
+        let since_ms = gathering.map_or(0, |g| g.asked_ms);
+        let asked_by = gathering.and_then(|g| g.asked_by.clone());
+        if gathering.is_some_and(|g| g.opening)
+            || self.running_ms < since_ms + self.timing.consider_deadline_ms
+        {
+            return;
+        }
+        if let Some(op) = self.operations.get_mut(link) {
+            op.missing = asked_by.into_iter().map(|(node, _)| node).collect();
+        }
+        self.set_state(link, State::PendingRemote, vec![ReasonCode::RemoteTimeout]);
+        self.wake(link);
     }
 
     fn refusals(&self, link: &Link) -> Vec<ReasonCode> {
@@ -144,7 +164,7 @@ impl Engine {
 
     /// A held result whose co-signer is gone before anyone opened: sign anew with the others.
     fn tick_publication(&mut self, link: &Link) {
-        let now = self.now_ms;
+        let now = self.running_ms;
         let Some(op) = self.operations.get(link) else { return };
         let Some(run_id) = op.publish_run else { return };
         let Some(run) = self.runs.get(&run_id) else { return };

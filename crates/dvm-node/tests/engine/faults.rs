@@ -77,3 +77,36 @@ fn node_that_lost_its_record_of_a_held_result_gives_it_up_and_its_evidence_holds
         assert!(own.count() > 0, "{node}");
     }
 }
+
+#[test]
+fn clock_that_is_set_back_stops_no_deadline() {
+    let mut net = Net::with_key(floor(0, 0));
+    net.take_down("n2");
+    net.take_down("n3");
+    net.set_back_ms(600_000);
+    let view = net.sign("n1", "s-1", "demo", b"m");
+    assert_eq!(
+        (&view["state"], &view["codes"]),
+        (&json!("PendingRemote"), &json!(["REMOTE_TIMEOUT"])),
+        "{view:#}"
+    );
+}
+
+#[test]
+fn node_whose_opening_nobody_took_up_says_whom_it_waits_for_and_still_hears_the_end() {
+    let mut net = Net::with_key(floor(0, 1));
+    let held = net.sign("n1", "s-1", "demo", b"m");
+    assert_eq!((&held["state"], &held["signers"]), (&json!("Executed"), &json!(["n1", "n2"])));
+    net.pass_ms(3_500);
+    assert_eq!(net.view("n3", &held)["state"], "Admitted");
+    net.pass_ms(1_000);
+    let waits = net.view("n3", &held);
+    assert_eq!(
+        (&waits["state"], &waits["codes"], &waits["missing"]),
+        (&json!("PendingRemote"), &json!(["REMOTE_TIMEOUT"]), &json!(["n1"])),
+        "{waits:#}"
+    );
+    net.approve_release("n3", &held, "a1");
+    net.pass_ms(1_000);
+    assert_eq!(net.view("n3", &held)["state"], "Published");
+}

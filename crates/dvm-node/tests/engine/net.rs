@@ -473,6 +473,11 @@ impl Net {
         self.pass_ms(50);
     }
 
+    pub fn set_back_ms(&mut self, ms: u64) {
+        self.clock.fetch_sub(ms, Ordering::SeqCst);
+        self.pass_ms(50);
+    }
+
     fn approval(&mut self, view: &Value, person: &str, purpose: Purpose) -> Signed<Approval> {
         let approval = Approval {
             cluster: codec::link_of(&self.manifest),
