@@ -109,17 +109,33 @@ impl Engine {
         }
     }
 
-    /// The bundle; a peer whose part does not hold together is left out, and shows as missing.
+    /// The bundle; a peer whose part does not hold together with what is known here is left out, and shows as missing.
     fn vetted_bundle(&self, input: BundleInput) -> Result<Vec<u8>, BundleRefused> {
-        let car = dvm_evidence::write_bundle(input.clone(), &self.policy_key)?;
-        let Err(refused) = dvm_evidence::verify(&car, self.cluster) else { return Ok(car) };
-        let culprit = refused.link.strip_prefix("peers/").and_then(|rest| rest.split('/').next());
-        let Some(culprit) = culprit.filter(|name| *name != self.me.as_str()) else {
-            return Ok(car);
-        };
-        let mut input = input;
-        input.parts.retain(|part| part.node.as_str() != culprit);
-        dvm_evidence::write_bundle(input, &self.policy_key)
+        let mut bundle = dvm_evidence::write_bundle(input.clone(), &self.policy_key)?;
+        if self.holds(&bundle) {
+            return Ok(bundle);
+        }
+        // Which of two parts that contradict each other is odd, a refusal does not say: this node's own stands first.
+        let mut kept = input.clone();
+        kept.parts.clear();
+        let mut parts = input.parts;
+        parts.sort_by_key(|part| part.node != self.me);
+        for part in parts {
+            let own = part.node == self.me;
+            let mut more = kept.clone();
+            more.parts.push(part);
+            let made = dvm_evidence::write_bundle(more.clone(), &self.policy_key)?;
+            if self.holds(&made) {
+                (kept, bundle) = (more, made);
+            } else if own {
+                break;
+            }
+        }
+        Ok(bundle)
+    }
+
+    fn holds(&self, bundle: &[u8]) -> bool {
+        dvm_evidence::verify(bundle, self.cluster).is_ok()
     }
 
     /// What this node holds on an intent.
