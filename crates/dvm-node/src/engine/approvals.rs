@@ -88,7 +88,8 @@ impl Engine {
         match op.state {
             State::AwaitingApproval if op.coordinator => self.begin_attempt(intent),
             // Elsewhere the coordinator asks again, with every approval it has.
-            State::Executed => self.try_gate(intent),
+            // After a restart the kernel may be further than this node's record of what people said.
+            State::Executed | State::Opening => self.try_gate(intent),
             _ => {}
         }
     }
@@ -200,6 +201,8 @@ impl Engine {
                 {
                     op.denials.retain(|d| d != denial);
                     self.save(intent);
+                    // The gate was not asked while this stood before it.
+                    self.try_gate(intent);
                 }
                 self.wake(intent);
             }
