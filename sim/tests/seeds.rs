@@ -8,7 +8,7 @@ use dvm_sim::{Outcome, Stage};
 const SEEDS: u64 = 40;
 
 /// Seeds that found something, and what.
-const FOUND: [(u64, &str); 12] = [
+const FOUND: [(u64, &str); 18] = [
     (8, "a full disk under one kernel ended the operation there for ever, as denied"),
     (300, "a node whose share was out never heard that another try was published"),
     (313, "a greeting said how far the kernel was at its start, so that an old directory passed"),
@@ -21,6 +21,15 @@ const FOUND: [(u64, &str); 12] = [
     (758, "evidence against a liar counted as a refusal that changes something"),
     (1296, "the end of a result whose record a crash took spoilt the bundle"),
     (3217, "a tick after a restart gave up what the kernel had opened"),
+    (1168, "a peer's part that rests on a head this node does not have spoilt its bundle"),
+    (3392, "a peer that lost its verdicts spoilt the bundles of those who have its opening"),
+    (1195, "a node whose opening nobody took up gave no reason"),
+    (1653, "a no that the kernel refused kept the gate from being asked"),
+    (
+        2429,
+        "a node behind its kernel did not ask the gate again when it heard what people had said",
+    ),
+    (3786, "a clock that was set back stopped every deadline"),
 ];
 
 #[expect(clippy::unwrap_used, reason = "called by tests only")]
