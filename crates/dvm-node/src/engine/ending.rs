@@ -52,10 +52,14 @@ impl Engine {
             return !same;
         }
         let given_up = given_up(op, run);
+        let destroyed = run.ctx.publishes()
+            && !run.sent.contains_key(&2)
+            && run.vm.terminal().is_some_and(|end| *end != Terminal::Done);
         if let Some(denial) = op.denials.first().filter(|_| op.state.is_final()).cloned() {
             self.send(to, commits, PeerMessage::Denial(Box::new(denial)));
         }
-        let Some(code) = given_up else { return false };
+        // A grant over what is destroyed here would have the peer's share open for nothing.
+        let Some(code) = given_up else { return destroyed };
         self.send(to, commits, PeerMessage::Stopped { execution_id: *run_id, code });
         true
     }

@@ -110,3 +110,22 @@ fn node_whose_opening_nobody_took_up_says_whom_it_waits_for_and_still_hears_the_
     net.pass_ms(1_000);
     assert_eq!(net.view("n3", &held)["state"], "Published");
 }
+
+#[test]
+fn grant_over_what_is_destroyed_has_no_peer_open_its_share() {
+    let mut net = Net::with_key(floor(0, 1));
+    let held = net.sign("n1", "s-1", "demo", b"m");
+    assert_eq!((&held["state"], &held["signers"]), (&json!("Executed"), &json!(["n1", "n2"])));
+    net.take_down("n2");
+    net.approve_release("n1", &held, "a1");
+    net.pass_ms(5_000);
+    let anew = net.view("n1", &held);
+    assert_eq!((&anew["state"], &anew["signers"]), (&json!("Executed"), &json!(["n1", "n3"])));
+    net.bring_up("n2");
+    net.approve_release("n2", &held, "a1");
+    net.pass_ms(3_000);
+    assert_eq!(net.view("n2", &held)["state"], "Executed");
+    net.approve_release("n1", &anew, "a1");
+    net.pass_ms(1_000);
+    assert_eq!(net.view("n2", &held)["state"], "Published");
+}
