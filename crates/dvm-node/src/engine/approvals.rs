@@ -87,8 +87,8 @@ impl Engine {
         let Some(op) = self.operations.get(intent) else { return };
         match op.state {
             State::AwaitingApproval if op.coordinator => self.begin_attempt(intent),
-            // Elsewhere the coordinator asks again, with every approval it has.
-            // After a restart the kernel may be further than this node's record of what people said.
+            // Elsewhere the coordinator asks again, with every approval it has. In Opening, too: after a restart the
+            // kernel may be further than this node's record of what people said.
             State::Executed | State::Opening => self.try_gate(intent),
             _ => {}
         }
