@@ -8,7 +8,7 @@ use dvm_sim::{Outcome, Stage};
 const SEEDS: u64 = 40;
 
 /// Seeds that found something, and what.
-const FOUND: [(u64, &str); 18] = [
+const FOUND: [(u64, &str); 19] = [
     (8, "a full disk under one kernel ended the operation there for ever, as denied"),
     (300, "a node whose share was out never heard that another try was published"),
     (313, "a greeting said how far the kernel was at its start, so that an old directory passed"),
@@ -30,6 +30,7 @@ const FOUND: [(u64, &str); 18] = [
         "a node behind its kernel did not ask the gate again when it heard what people had said",
     ),
     (3786, "a clock that was set back stopped every deadline"),
+    (3760, "a grant that the kernel said again rested on a verdict that a crash had taken"),
 ];
 
 #[expect(clippy::unwrap_used, reason = "called by tests only")]

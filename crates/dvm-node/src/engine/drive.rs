@@ -256,6 +256,9 @@ impl Engine {
 
     /// A level is performed and on the kernel's disk: frames out first, then this node's own record.
     fn level_done(&mut self, run_id: &B32, level: LevelReply) {
+        if self.grant_without_verdict(run_id, &level) {
+            return;
+        }
         let Some(run) = self.runs.get_mut(run_id) else { return };
         let intent = run.intent;
         run.permits_next = level.next;

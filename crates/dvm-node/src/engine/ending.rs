@@ -9,7 +9,7 @@
 
 use dvm_core::authority::KeyReadyCertificate;
 use dvm_core::bytes::{B32, Bytes};
-use dvm_core::call::KernelCall;
+use dvm_core::call::{KernelCall, LevelReply};
 use dvm_core::codec;
 use dvm_core::ids::NodeId;
 use dvm_core::intent::Act;
@@ -140,6 +140,26 @@ impl Engine {
             op.act_run = Some(act_run);
         }
         self.run_stopped(intent, &act_run, ReasonCode::MaterialPoisoned);
+    }
+
+    /// The kernel says a grant again whose judgement a crash took: no bundle could show what it rests on, so the try is
+    /// given up while the share is still here. True if it was.
+    pub(super) fn grant_without_verdict(&mut self, run_id: &B32, level: &LevelReply) -> bool {
+        let Some(judgement) = level.publication.as_ref().and_then(|p| p.body.judgement) else {
+            return false;
+        };
+        let Some(op) = self.runs.get(run_id).and_then(|run| self.operations.get(&run.intent))
+        else {
+            return false;
+        };
+        let known = op.admissions.iter().any(|receipt| receipt.link() == judgement);
+        let lost = !known && op.state == State::Executed && op.publish_run == Some(*run_id);
+        if lost {
+            let intent = op.link();
+            self.log("grant without its verdict", run_id.hex(), None);
+            self.held_lost(&intent);
+        }
+        lost
     }
 
     /// This node's share is out, and a signer has given the try up before its own was: nobody can finish it.
