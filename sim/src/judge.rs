@@ -82,6 +82,8 @@ pub struct Judge {
     said: BTreeMap<NodeId, u64>,
     approved: BTreeMap<Link, BTreeSet<Approved>>,
     tombstones: BTreeSet<(NodeId, Link)>,
+    /// Whose share of a result of which intent is out.
+    opened: BTreeSet<(NodeId, Link)>,
     /// Opening shares seen: how often the checker of grants had something to check.
     pub openings: u64,
     /// Runs that at least two honest nodes finished.
@@ -241,6 +243,7 @@ impl Judge {
             return Ok(());
         }
         self.openings = self.openings.saturating_add(1);
+        self.opened.insert((node.clone(), run.intent));
         let granted = |who: &&NodeId| !self.grants.contains(&(run.execution, (*who).clone()));
         let missing: Vec<&NodeId> = run.participants.iter().filter(granted).collect();
         ensure(missing.is_empty(), "grants-first", || {
@@ -271,6 +274,10 @@ impl Judge {
     }
 
     fn on_opened(&mut self, node: &NodeId, intent: Link) -> Seen {
+        let again = self.opened.contains(&(node.clone(), intent)) && !self.kernel_lies(node);
+        ensure(!again, "one-signature", || {
+            format!("{node} performs {intent} anew, of which its share is out")
+        })?;
         let signs = self.approved.contains_key(&intent);
         if signs {
             let people = self.people(&intent, None);

@@ -15,6 +15,7 @@ use crate::bytes::{B32, Bytes};
 use crate::codec::Artifact;
 use crate::digest::{self, Domain, Tagged};
 use crate::ids::NodeId;
+use crate::link::Link;
 use crate::limits;
 use crate::merkle;
 use crate::reason::ReasonCode;
@@ -171,9 +172,13 @@ impl Envelope {
 
     /// Hash over the recipient, the header with its signature, and both leaves with their places.
     pub fn expected_binding(&self) -> B32 {
+        self.binding_over(&self.header.link())
+    }
+
+    fn binding_over(&self, header: &Link) -> B32 {
         let mut tagged = Tagged::new(Domain::Binding)
             .part(self.to.as_str().as_bytes())
-            .part(&self.header.link().to_bytes())
+            .part(&header.to_bytes())
             .part(&self.header.cose);
         for carried in [&self.broadcast, &self.private] {
             tagged = tagged
@@ -193,9 +198,8 @@ impl Envelope {
     /// `BINDING_MISMATCH` for anything that is not exactly what the sender's kernel signed.
     pub fn authenticate(self, sender_kernel: PublicKey) -> Result<Authentic, ReasonCode> {
         let bad = ReasonCode::BindingMismatch;
-        if self.binding_hash != self.expected_binding()
-            || self.header.verify(sender_kernel).is_err()
-        {
+        let header = self.header.verified_link(sender_kernel).map_err(|_| bad)?;
+        if self.binding_hash != self.binding_over(&header) {
             return Err(bad);
         }
         // One root has one first leaf. Were any place allowed, a sender could put two broadcast

@@ -128,11 +128,17 @@ impl<T: Artifact> Signed<T> {
     /// # Errors
     /// [`BadSignature`] if it does not.
     pub fn verify(&self, key: PublicKey) -> Result<&T, BadSignature> {
-        if verify_link(&self.cose, key, T::SCHEMA, &self.link()) {
-            Ok(&self.body)
-        } else {
-            Err(BadSignature { schema: T::SCHEMA })
-        }
+        self.verified_link(key).map(|_| &self.body)
+    }
+
+    /// The artifact's link, once the signature by `key` over it holds.
+    ///
+    /// # Errors
+    /// [`BadSignature`] if it does not.
+    pub fn verified_link(&self, key: PublicKey) -> Result<Link, BadSignature> {
+        let link = self.link();
+        let holds = verify_link(&self.cose, key, T::SCHEMA, &link);
+        holds.then_some(link).ok_or(BadSignature { schema: T::SCHEMA })
     }
 }
 

@@ -9,7 +9,7 @@ use dvm_core::codec::{self, Artifact};
 use zeroize::Zeroizing;
 
 use crate::stop::Stop;
-use crate::vault::{Record, Vault, VaultError};
+use crate::vault::Vault;
 
 /// What kind of record it is. The name is in the record's associated data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,37 +149,13 @@ impl Draft {
     }
 }
 
-/// A read is a transaction that is taken back: it must cost no commit and change no counter.
-enum Peek<T> {
-    Read(T),
-    Failed(VaultError),
-}
-
-impl<T> From<VaultError> for Peek<T> {
-    fn from(error: VaultError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-fn peek<T>(
-    vault: &mut Vault,
-    read: impl FnOnce(&mut crate::vault::Txn<'_>) -> Result<T, VaultError>,
-) -> Result<T, Stop> {
-    let outcome: Result<(), Peek<T>> = vault.txn(|txn| Err(Peek::Read(read(txn)?)));
-    match outcome {
-        Err(Peek::Read(value)) => Ok(value),
-        Err(Peek::Failed(error)) => Err(Stop::Fault(error)),
-        Ok(()) => Err(Stop::internal("a read committed")),
-    }
-}
-
 /// The plaintext of one record.
 pub(crate) fn read(
     vault: &mut Vault,
     kind: Kind,
     id: &[u8],
 ) -> Result<Option<Zeroizing<Vec<u8>>>, Stop> {
-    peek(vault, |txn| Ok(txn.get(kind.name(), id)?.map(|record| record.plaintext)))
+    Ok(vault.get(kind.name(), id)?.map(|record| record.plaintext))
 }
 
 /// One record, decoded.
@@ -196,8 +172,7 @@ pub(crate) fn load_all<T: Artifact>(
     vault: &mut Vault,
     kind: Kind,
 ) -> Result<Vec<(Vec<u8>, T)>, Stop> {
-    let records: Vec<Record> = peek(vault, |txn| txn.scan(kind.name()))?;
-    records.into_iter().map(|r| Ok((r.id.clone(), decoded(&r.plaintext)?))).collect()
+    vault.scan(kind.name())?.into_iter().map(|r| Ok((r.id.clone(), decoded(&r.plaintext)?))).collect()
 }
 
 fn decoded<T: Artifact>(bytes: &[u8]) -> Result<T, Stop> {

@@ -12,6 +12,7 @@
 //! (`sighting.rs`). Meanings of kinds are the caller's.
 
 mod counters;
+mod read;
 mod record;
 mod store;
 #[cfg(test)]
@@ -19,10 +20,12 @@ mod tests;
 mod txn;
 
 pub use record::{Handle, MAX_ID_BYTES, MAX_KIND_BYTES, MAX_PLAINTEXT_BYTES, Record};
-pub use txn::{MAX_SCAN_RECORDS, Txn};
+pub use read::MAX_SCAN_RECORDS;
+pub use txn::Txn;
 
 use crate::unseal::MasterKey;
 use counters::Counters;
+use read::Reader;
 use rand_core::CryptoRngCore;
 use record::{Scope, Sealer};
 use rusqlite::{Connection, TransactionBehavior};
@@ -178,6 +181,29 @@ impl Vault {
                 Err(refused)
             }
         }
+    }
+
+    /// Reads one record. An error from SQLite poisons the vault.
+    pub fn get(&mut self, kind: &str, id: &[u8]) -> Result<Option<Record>, VaultError> {
+        self.read(|reader| reader.one(kind, id))
+    }
+
+    /// All records of a kind, by id. Refused beyond [`MAX_SCAN_RECORDS`]. An error from SQLite poisons the vault.
+    pub fn scan(&mut self, kind: &str) -> Result<Vec<Record>, VaultError> {
+        self.read(|reader| reader.all(kind))
+    }
+
+    fn read<T>(
+        &mut self,
+        work: impl FnOnce(Reader<'_>) -> Result<T, VaultError>,
+    ) -> Result<T, VaultError> {
+        if self.poisoned {
+            return Err(VaultRule::Poisoned.into());
+        }
+        let (connection, sealer, scope) = (&self.connection, &self.sealer, &self.scope);
+        let outcome = work(Reader { connection, sealer, scope });
+        self.poisoned = matches!(outcome, Err(VaultError::Sqlite(_) | VaultError::Io(_)));
+        outcome
     }
 
     /// The boot generation of this start; raised at every open.

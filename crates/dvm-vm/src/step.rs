@@ -187,8 +187,8 @@ fn checked(
     let outsider = Refused(ReasonCode::SessionMismatch);
     let seat = ctx.index_of(&body.from).ok_or(outsider)?;
     let key = ctx.key(&body.from).ok_or(outsider)?;
-    header.verify(key).map_err(|_| Refused(ReasonCode::BindingMismatch))?;
-    Ok((seat, header.link()))
+    let link = header.verified_link(key).map_err(|_| Refused(ReasonCode::BindingMismatch))?;
+    Ok((seat, link))
 }
 
 /// Merges a checked header into its slot. True if the slot rose.

@@ -198,6 +198,21 @@ fn durable_before_said_complains_about_a_kernel_that_knows_less_than_it_said() {
 }
 
 #[test]
+fn one_signature_complains_about_an_intent_performed_anew_whose_share_is_out() {
+    let opened = |name: &str| Fact::Opened { node: node(name), intent: link("intent") };
+    let mut judge = judge(Asks::default());
+    judge.see(opened("n1")).unwrap();
+    judge.see(granted("n1")).unwrap();
+    judge.see(granted("n2")).unwrap();
+    judge.see(opened("n1")).unwrap();
+    judge.see(said("n1", (2, 2), 9, b"share")).unwrap();
+    judge.see(opened("n2")).unwrap();
+    complains(&mut judge, opened("n1"), "one-signature");
+    judge.rolled_back(node("n1"));
+    judge.see(opened("n1")).unwrap();
+}
+
+#[test]
 fn people_decide_complains_about_a_grant_with_one_approval_too_few_or_for_another_purpose() {
     let approved = |person: &str, purpose| Fact::Approved {
         person: person.into(),

@@ -29,6 +29,17 @@ const KEY_DOMAIN: &[u8] = b"dvm/vault/key/v1";
 const FORMAT: u8 = 1;
 const NONCE_BYTES: usize = 24;
 
+/// Refuses kinds and ids beyond their bounds, and the vault's own kind.
+pub(super) fn check_name(kind: &str, id: &[u8]) -> Result<(), VaultError> {
+    if kind.is_empty() || kind.len() > MAX_KIND_BYTES || kind == OWN_KIND {
+        return Err(VaultRule::OutOfBounds { what: "kind" }.into());
+    }
+    if id.is_empty() || id.len() > MAX_ID_BYTES {
+        return Err(VaultRule::OutOfBounds { what: "id" }.into());
+    }
+    Ok(())
+}
+
 /// SHA-256 of a sealed record. Never of a plaintext, so it can be shown without telling anything about the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Handle([u8; 32]);

@@ -4,15 +4,10 @@
 //! transaction is never committed; the counters it raised are written as its last statement.
 
 use super::counters::{self, Counters};
-use super::record::{Name, OWN_KIND, Scope, Sealer};
-use super::{
-    Handle, MAX_ID_BYTES, MAX_KIND_BYTES, MAX_PLAINTEXT_BYTES, Record, VaultError, VaultRule,
-};
+use super::record::{Name, Scope, Sealer, check_name};
+use super::{Handle, MAX_PLAINTEXT_BYTES, VaultError, VaultRule};
 use rand_core::CryptoRngCore;
-use rusqlite::{OptionalExtension, Transaction, params};
-
-/// Most records that one scan returns; beyond it the scan is refused and not cut short.
-pub const MAX_SCAN_RECORDS: usize = 65_536;
+use rusqlite::{Transaction, params};
 
 /// Work in progress; nothing of it is visible or durable until `Vault::txn` returns Ok.
 pub struct Txn<'a> {
@@ -69,26 +64,15 @@ impl<'a> Txn<'a> {
         self.watch(outcome)
     }
 
-    /// Reads one record.
-    pub fn get(&mut self, kind: &str, id: &[u8]) -> Result<Option<Record>, VaultError> {
-        let outcome = self.read(kind, id);
-        self.watch(outcome)
-    }
-
     /// Deletes one record; false if there was none.
     pub fn delete(&mut self, kind: &str, id: &[u8]) -> Result<bool, VaultError> {
         check_name(kind, id)?;
         let outcome = self
             .tx
-            .execute("DELETE FROM record WHERE kind=?1 AND id=?2", params![kind, id])
+            .prepare_cached("DELETE FROM record WHERE kind=?1 AND id=?2")
+            .and_then(|mut statement| statement.execute(params![kind, id]))
             .map_err(VaultError::from);
         Ok(self.watch(outcome)? > 0)
-    }
-
-    /// All records of a kind, by id. Refused beyond [`MAX_SCAN_RECORDS`].
-    pub fn scan(&mut self, kind: &str) -> Result<Vec<Record>, VaultError> {
-        let outcome = self.read_all(kind);
-        self.watch(outcome)
     }
 
     /// Takes the next `vault_seq` for the statement that this transaction carries. A crash before the commit takes it
@@ -171,54 +155,4 @@ impl<'a> Txn<'a> {
         self.counters.version = version;
         Ok(handle)
     }
-
-    fn read(&self, kind: &str, id: &[u8]) -> Result<Option<Record>, VaultError> {
-        check_name(kind, id)?;
-        let row: Option<(i64, Vec<u8>)> = self
-            .tx
-            .prepare_cached("SELECT version, sealed FROM record WHERE kind=?1 AND id=?2")?
-            .query_row(params![kind, id], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        row.map(|(version, sealed)| self.opened(kind, id.to_vec(), (version, &sealed))).transpose()
-    }
-
-    fn read_all(&self, kind: &str) -> Result<Vec<Record>, VaultError> {
-        check_name(kind, b"any")?;
-        let mut statement = self
-            .tx
-            .prepare_cached("SELECT id, version, sealed FROM record WHERE kind=?1 ORDER BY id")?;
-        let mut rows = statement.query(params![kind])?;
-        let mut records = Vec::new();
-        while let Some(row) = rows.next()? {
-            if records.len() >= MAX_SCAN_RECORDS {
-                return Err(VaultRule::OutOfBounds { what: "scan" }.into());
-            }
-            let sealed: Vec<u8> = row.get(2)?;
-            records.push(self.opened(kind, row.get(0)?, (row.get(1)?, &sealed))?);
-        }
-        Ok(records)
-    }
-
-    fn opened(
-        &self,
-        kind: &str,
-        id: Vec<u8>,
-        (version, sealed): (i64, &[u8]),
-    ) -> Result<Record, VaultError> {
-        let version =
-            u64::try_from(version).map_err(|_| VaultRule::Damaged { kind: kind.to_owned() })?;
-        let (epoch, plaintext) =
-            self.sealer.open(self.scope, Name { kind, id: &id, version }, sealed)?;
-        Ok(Record { id, epoch, version, handle: Handle::of(sealed), plaintext })
-    }
-}
-
-fn check_name(kind: &str, id: &[u8]) -> Result<(), VaultError> {
-    if kind.is_empty() || kind.len() > MAX_KIND_BYTES || kind == OWN_KIND {
-        return Err(VaultRule::OutOfBounds { what: "kind" }.into());
-    }
-    if id.is_empty() || id.len() > MAX_ID_BYTES {
-        return Err(VaultRule::OutOfBounds { what: "id" }.into());
-    }
-    Ok(())
 }

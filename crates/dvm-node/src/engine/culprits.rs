@@ -14,7 +14,7 @@ use dvm_core::frame::Envelope;
 use dvm_core::ids::NodeId;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
-use dvm_core::trace::Terminal;
+use dvm_core::trace::{Terminal, TraceEvent};
 use dvm_score::MicroOp;
 use dvm_vm::BlockedOn;
 
@@ -36,6 +36,11 @@ pub(super) fn awaited(run: &Run) -> Vec<NodeId> {
         awaited.push(peer);
     }
     awaited
+}
+
+/// Whether a try ended because a peer was silent, or spoke of another header: the next one does without it.
+fn silent_or_odd(code: ReasonCode) -> bool {
+    matches!(code, ReasonCode::RemoteTimeout | ReasonCode::SessionMismatch)
 }
 
 /// What a frame says to all in the step of this kind.
@@ -119,6 +124,7 @@ impl Engine {
         let Some(run) = self.runs.get(run_id) else { return };
         let (intent, publishes) = (run.intent, run.ctx.publishes());
         let missing = awaited(run);
+        let cancelled = matches!(run.events.last(), Some(TraceEvent::Cancel(_)));
         let others: Vec<NodeId> = run.ctx.others().cloned().collect();
         let (code, culprit) = match terminal {
             Terminal::Done => return,
@@ -132,9 +138,7 @@ impl Engine {
         match culprit {
             Some(culprit) => self.name_culprit(&intent, culprit, code),
             // The end of an earlier try says nothing about whom the present one waits for.
-            None if code == ReasonCode::RemoteTimeout && current => {
-                self.leave_out(&intent, &missing);
-            }
+            None if silent_or_odd(code) && current => self.leave_out(&intent, &missing),
             None => {}
         }
         if let Some(op) = self.operations.get_mut(&intent) {
@@ -148,15 +152,16 @@ impl Engine {
         }
         let abort = KernelCall::Abort { execution_id: *run_id, code };
         self.ask(abort, Want::Abort { run: *run_id });
-        if publishes && culprit.is_some() {
+        // Whoever cancels a publication goes on by itself; what ends it by frames or by a kernel's word ends here.
+        if publishes && !cancelled {
             self.publication_failed(&intent, run_id, code);
         } else {
             self.run_stopped(&intent, run_id, code);
         }
     }
 
-    /// A signer cheated in a publication: the others sign anew, unless this node's share is out. The cheater may have
-    /// the signature then, and there is one for each intent.
+    /// A signer broke a publication: the others sign anew, unless this node's share is out. A cheater may have the
+    /// signature then, and there is one for each intent.
     fn publication_failed(&mut self, intent: &Link, run_id: &B32, code: ReasonCode) {
         let Some(op) = self.operations.get_mut(intent) else { return };
         if op.publish_run != Some(*run_id) || op.state.is_final() {

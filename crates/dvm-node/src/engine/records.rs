@@ -484,9 +484,9 @@ impl Engine {
             .map(|(id, _)| *id)
             .collect();
         for id in ended {
-            let link = self.trace_root(&id).map(|r| r.link());
             if let Some(run) = self.runs.get_mut(&id) {
-                run.trace_root = link;
+                let root = dvm_vm::trace_root(&run.ctx, &run.vm, &run.events);
+                run.trace_root = Some(codec::link_of(&root));
             }
         }
         Ok(())

@@ -142,7 +142,7 @@ impl Store {
         let connection = Connection::open(path)?;
         // A second opener is an operator's mistake: say so at once instead of waiting for the lock.
         connection.busy_timeout(std::time::Duration::ZERO)?;
-        connection.set_prepared_statement_cache_capacity(Table::ALL.len() * 6);
+        connection.set_prepared_statement_cache_capacity(Table::ALL.len() * 6 + 2);
         set_pragmas(&connection)?;
         create_tables(&connection)?;
         // The file's name must survive a power cut as surely as its contents.
@@ -153,11 +153,17 @@ impl Store {
     }
 
     pub(super) fn begin(&self) -> Result<(), JournalFault> {
-        Ok(self.connection.execute_batch("BEGIN IMMEDIATE")?)
+        self.run("BEGIN IMMEDIATE")
     }
 
     pub(super) fn commit(&self) -> Result<(), JournalFault> {
-        Ok(self.connection.execute_batch("COMMIT")?)
+        self.run("COMMIT")
+    }
+
+    /// A statement that is parsed once for the life of the store.
+    fn run(&self, sql: &str) -> Result<(), JournalFault> {
+        self.connection.prepare_cached(sql)?.execute([])?;
+        Ok(())
     }
 
     pub(super) fn apply(&self, write: &Write) -> Result<(), JournalFault> {

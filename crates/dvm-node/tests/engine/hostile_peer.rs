@@ -105,6 +105,20 @@ fn signer_with_bad_words_is_named_and_the_others_finish() {
 }
 
 #[test]
+fn signer_that_speaks_of_another_header_is_left_out_of_acts_and_publications() {
+    for at in [(true, 1), (false, 1)] {
+        let (mut net, view) = lied(move |_, of_act, message| match &message {
+            PeerMessage::Frame(frame) if is_at(&message, at, of_act) => {
+                let odd = retold(frame, |_| (), |header| header.prev_view = B32([5; 32]));
+                vec![PeerMessage::Frame(Box::new(odd))]
+            }
+            _ => vec![message],
+        });
+        finished_without(&mut net, &view, &[], &[LIAR]);
+    }
+}
+
+#[test]
 fn signer_of_a_wrong_share_is_named_and_its_victim_signs_that_intent_no_more() {
     for words in [flip as fn(&mut Vec<u8>), |bytes| bytes.fill(0xff)] {
         let (mut net, view) = with_words((false, 2), words);
