@@ -172,7 +172,11 @@ pub(crate) fn load_all<T: Artifact>(
     vault: &mut Vault,
     kind: Kind,
 ) -> Result<Vec<(Vec<u8>, T)>, Stop> {
-    vault.scan(kind.name())?.into_iter().map(|r| Ok((r.id.clone(), decoded(&r.plaintext)?))).collect()
+    vault
+        .scan(kind.name())?
+        .into_iter()
+        .map(|r| Ok((r.id.clone(), decoded(&r.plaintext)?)))
+        .collect()
 }
 
 fn decoded<T: Artifact>(bytes: &[u8]) -> Result<T, Stop> {

@@ -19,14 +19,14 @@ mod store;
 mod tests;
 mod txn;
 
-pub use record::{Handle, MAX_ID_BYTES, MAX_KIND_BYTES, MAX_PLAINTEXT_BYTES, Record};
 pub use read::MAX_SCAN_RECORDS;
+pub use record::{Handle, MAX_ID_BYTES, MAX_KIND_BYTES, MAX_PLAINTEXT_BYTES, Record};
 pub use txn::Txn;
 
 use crate::unseal::MasterKey;
 use counters::Counters;
-use read::Reader;
 use rand_core::CryptoRngCore;
+use read::Reader;
 use record::{Scope, Sealer};
 use rusqlite::{Connection, TransactionBehavior};
 use std::io;
