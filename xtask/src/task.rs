@@ -83,7 +83,14 @@ impl Workspace {
 
     /// The cargo that runs this task, in the workspace's top directory.
     pub(crate) fn cargo(&self, args: &[&str]) -> Command {
-        self.command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), args)
+        let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = self.command(program, args);
+        // What `cargo run` told this task about itself makes build scripts that read it run again, and what stands on
+        // them be built again, each time a task and a plain `cargo build` take turns.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| tells_of_task(name)) {
+            command.env_remove(name);
+        }
+        command
     }
 
     /// Any program, in the workspace's top directory.
@@ -92,6 +99,12 @@ impl Workspace {
         command.args(args).current_dir(&self.root);
         command
     }
+}
+
+/// Whether cargo sets this variable for the package that it runs.
+fn tells_of_task(name: &std::ffi::OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
 }
 
 /// Runs a command to its end, its output shown as it comes.
@@ -127,6 +140,13 @@ fn shown(command: &Command) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cargo_says_of_this_task_is_kept_from_the_cargo_that_it_starts() {
+        let told = |name: &str| tells_of_task(std::ffi::OsStr::new(name));
+        assert!(told("CARGO_PKG_NAME") && told("CARGO_MANIFEST_DIR"));
+        assert!(!told("CARGO_HOME") && !told("CARGO_TARGET_DIR") && !told("RUSTFLAGS"));
+    }
 
     #[test]
     fn run_is_ok_only_when_the_command_exits_with_zero() {
