@@ -61,6 +61,9 @@ pub struct Asks {
 /// Who approved, and what for: an admission, or the release of one run's result.
 type Approved = (String, Option<(B32, B32)>);
 
+/// A result of an intent, and who signed it if that is known.
+type Published = (Vec<u8>, Option<Vec<NodeId>>);
+
 /// Everything seen so far that a checker needs.
 #[derive(Debug, Default)]
 pub struct Judge {
@@ -78,7 +81,7 @@ pub struct Judge {
     shares: BTreeMap<(B32, NodeId), Vec<u8>>,
     permits: BTreeMap<(NodeId, B32), Link>,
     grants: BTreeSet<(B32, NodeId)>,
-    results: BTreeMap<Link, Vec<u8>>,
+    results: BTreeMap<Link, Vec<Published>>,
     said: BTreeMap<NodeId, u64>,
     approved: BTreeMap<Link, BTreeSet<Approved>>,
     tombstones: BTreeSet<(NodeId, Link)>,
@@ -174,8 +177,11 @@ impl Judge {
             }
             Fact::Root { node, root } => self.on_root(node, *root),
             Fact::Blamed { by, culprit, what } => self.on_blamed(&by, &culprit, &what),
-            Fact::Result { node, intent, result, verifies } => {
-                self.on_result(&node, intent, result, verifies)
+            Fact::Result { node, intent, result, publication, verifies } => {
+                ensure(verifies, "one-signature", || {
+                    format!("{node} shows a result of {intent} that does not verify")
+                })?;
+                self.on_result(&node, intent, (result, publication))
             }
             Fact::Booted { node, vault_seq } => self.on_booted(&node, vault_seq),
             Fact::Ended(ended) => self.on_ended(&ended),
@@ -252,6 +258,10 @@ impl Judge {
     }
 
     fn on_permit(&mut self, node: NodeId, permit: B32, context: Link) -> Seen {
+        if self.rolled_back.contains(&node) {
+            // A vault that nobody saw more of has no way to know that it consumed it.
+            return Ok(());
+        }
         let first = *self.permits.entry((node.clone(), permit)).or_insert(context);
         ensure(first == context, "one-time-ids", || {
             format!("{node}'s permit {permit} served two contexts")
@@ -337,14 +347,29 @@ impl Judge {
         })
     }
 
-    fn on_result(&mut self, node: &NodeId, intent: Link, result: Vec<u8>, verifies: bool) -> Seen {
-        ensure(verifies, "one-signature", || {
-            format!("{node} shows a result of {intent} that does not verify")
-        })?;
-        let first = self.results.entry(intent).or_insert_with(|| result.clone());
-        ensure(*first == result, "one-signature", || {
+    /// One signature of an intent; a second one only if each kernel that had a part in both lies or has forgotten the
+    /// first: docs/decisions/0009-a-share-once-out-ends-the-intent.md.
+    fn on_result(
+        &mut self,
+        node: &NodeId,
+        intent: Link,
+        (result, publication): (Vec<u8>, Option<B32>),
+    ) -> Seen {
+        let known = self.results.get(&intent).map_or(&[][..], Vec::as_slice);
+        if known.iter().any(|(bytes, _)| *bytes == result) {
+            return Ok(());
+        }
+        let run = publication.and_then(|id| self.runs.get(&id));
+        let signers = run.map(|run| run.participants.clone());
+        let apart = |(_, of): &Published| {
+            let both = signers.as_ref().zip(of.as_ref());
+            both.is_some_and(|(a, b)| a.iter().all(|n| !b.contains(n) || self.kernel_lies(n)))
+        };
+        ensure(known.iter().all(apart), "one-signature", || {
             format!("{node} shows a second result of {intent}")
-        })
+        })?;
+        self.results.entry(intent).or_default().push((result, signers));
+        Ok(())
     }
 
     fn on_booted(&mut self, node: &NodeId, vault_seq: u64) -> Seen {

@@ -7,7 +7,7 @@ use dvm_core::intent::{Act, CanonicalIntent};
 use dvm_core::receipt::PublishedResult;
 use dvm_core::run::{Proposal, RunKind};
 use dvm_core::trace::{Outcome, TraceRoot};
-use dvm_core::{Link, NodeId, ReasonCode, Signed, codec};
+use dvm_core::{B32, Link, NodeId, ReasonCode, Signed, codec};
 use dvm_node::engine::Effect;
 use dvm_node::journal::{Table, Write, WriteBatch};
 use dvm_node::wire::PeerMessage;
@@ -146,14 +146,19 @@ impl World {
             self.judge.see(Fact::Granted { node: node.clone(), publication })?;
         }
         if let Some(published) = &level.published {
-            let PublishedResult { intent, result, .. } = &published.body;
-            self.see_result(&node, *intent, &result.0)?;
+            let PublishedResult { intent, result, execution_id, .. } = &published.body;
+            self.see_result(&node, *intent, (&result.0, Some(*execution_id)))?;
         }
         Ok(())
     }
 
     /// A signature, or the facts of a key, as a node shows it.
-    pub(crate) fn see_result(&mut self, node: &NodeId, intent: Link, result: &[u8]) -> Done {
+    pub(crate) fn see_result(
+        &mut self,
+        node: &NodeId,
+        intent: Link,
+        (result, publication): (&[u8], Option<B32>),
+    ) -> Done {
         let verifies = match self.contents.get(&intent) {
             Some(content) => {
                 let suite = dvm_node::suite(self.plan.variant.backend);
@@ -163,7 +168,7 @@ impl World {
             None => true,
         };
         let (node, result) = (node.clone(), result.to_vec());
-        self.judge.see(Fact::Result { node, intent, result, verifies })?;
+        self.judge.see(Fact::Result { node, intent, result, publication, verifies })?;
         Ok(())
     }
 

@@ -152,6 +152,8 @@ pub enum Fact {
         intent: Link,
         /// The bytes.
         result: Vec<u8>,
+        /// The publication run that gave them; none if only a node says so.
+        publication: Option<B32>,
         /// Whether they verify under the key.
         verifies: bool,
     },

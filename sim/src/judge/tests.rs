@@ -88,6 +88,8 @@ fn one_time_ids_complains_about_a_permit_in_two_contexts() {
     judge.see(permit("a")).unwrap();
     judge.see(permit("a")).unwrap();
     complains(&mut judge, permit("b"), "one-time-ids");
+    judge.rolled_back(node("n1"));
+    judge.see(permit("b")).unwrap();
 }
 
 #[test]
@@ -147,19 +149,45 @@ fn honest_never_blamed_complains_unless_the_culprit_lies() {
     complains(&mut judge, blamed("n2"), "honest-never-blamed");
 }
 
+/// The publication 4 of n2 and n3, of the intent that n1 and n2 publish in 2.
+fn by_others() -> Fact {
+    let Fact::Run(mut other) = run(4, Some((b32(3), b32(8)))) else { unreachable!() };
+    other.participants = vec![node("n2"), node("n3")];
+    Fact::Run(other)
+}
+
+fn result(bytes: &[u8], publication: Option<u8>, verifies: bool) -> Fact {
+    let (node, intent) = (node("n1"), link("intent"));
+    Fact::Result {
+        node,
+        intent,
+        result: bytes.to_vec(),
+        publication: publication.map(b32),
+        verifies,
+    }
+}
+
 #[test]
 fn one_signature_complains_about_a_second_one_and_about_a_bad_one() {
-    let result = |bytes: &[u8], verifies| Fact::Result {
-        node: node("n1"),
-        intent: link("intent"),
-        result: bytes.to_vec(),
-        verifies,
-    };
     let mut judge = judge(Asks::default());
-    judge.see(result(b"a", true)).unwrap();
-    judge.see(result(b"a", true)).unwrap();
-    complains(&mut judge, result(b"b", true), "one-signature");
-    complains(&mut judge, result(b"a", false), "one-signature");
+    judge.see(result(b"a", Some(2), true)).unwrap();
+    judge.see(result(b"a", None, true)).unwrap();
+    complains(&mut judge, result(b"b", None, true), "one-signature");
+    complains(&mut judge, result(b"b", Some(2), true), "one-signature");
+    complains(&mut judge, result(b"a", Some(2), false), "one-signature");
+}
+
+#[test]
+fn one_signature_lets_a_second_one_be_only_if_who_had_a_part_in_both_has_forgotten_or_lies() {
+    let mut judge = judge(Asks::default());
+    judge.see(by_others()).unwrap();
+    judge.see(result(b"a", Some(2), true)).unwrap();
+    judge.rolled_back(node("n3"));
+    complains(&mut judge, result(b"b", Some(4), true), "one-signature");
+    judge.rolled_back(node("n2"));
+    judge.see(result(b"b", Some(4), true)).unwrap();
+    complains(&mut judge, result(b"c", Some(2), true), "one-signature");
+    complains(&mut judge, result(b"c", None, true), "one-signature");
 }
 
 #[test]

@@ -271,7 +271,7 @@ impl World {
         if let Some(result) = result {
             let link = intent.parse().map_err(|_| SimError::Shape("not a link"))?;
             let by = self.name(node);
-            self.see_result(&by, link, &result)?;
+            self.see_result(&by, link, (&result, None))?;
         }
         let Some(client) = self.people.clients.get_mut(index) else { return Ok(()) };
         let state = field(&view, "state").unwrap_or_default().to_owned();
