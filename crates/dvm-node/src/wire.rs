@@ -137,6 +137,11 @@ pub enum PeerMessage {
     Denial(Box<Signed<Denial>>),
     /// What became of an intent.
     Outcome(Box<Outcome>),
+    /// Please say what became of this intent, if it has ended.
+    FetchOutcome {
+        /// The intent.
+        intent: Link,
+    },
     /// To the sequencer: please order this event.
     Order {
         /// What.

@@ -94,7 +94,7 @@ impl Engine {
         }
     }
 
-    fn spread(&mut self, message: PeerMessage) {
+    pub(super) fn spread(&mut self, message: PeerMessage) {
         let nodes: Vec<NodeId> = self.manifest.nodes.iter().map(|p| p.node.clone()).collect();
         for node in nodes {
             if node != self.me {

@@ -514,7 +514,8 @@ impl Engine {
             if opening && code == ReasonCode::MaterialPoisoned {
                 self.opening_given_up(run_id);
             }
-            return;
+            // Or it has come to an end that this node was not there to hear.
+            return self.send(from, 0, PeerMessage::FetchOutcome { intent });
         }
         let intent = run.intent;
         self.count_stop(&intent, from);

@@ -64,6 +64,17 @@ impl Engine {
         true
     }
 
+    /// A peer asks how an intent ended: it was told once, and may have been down then.
+    pub(super) fn on_fetch_outcome(&mut self, from: &NodeId, intent: &Link) {
+        let Some(op) = self.operations.get(intent) else { return };
+        let commits = op.commits;
+        if let Some(outcome) = op.outcome() {
+            self.send(from, commits, PeerMessage::Outcome(Box::new(outcome)));
+        } else if let Some(denial) = op.denials.first().filter(|_| op.state.is_final()).cloned() {
+            self.send(from, commits, PeerMessage::Denial(Box::new(denial)));
+        }
+    }
+
     /// A coordinator says how an intent ended. Believed only as far as the signature verifies.
     pub(super) fn on_outcome(&mut self, outcome: Outcome) {
         let Some(op) = self.operations.get(&outcome.intent) else { return };

@@ -140,6 +140,8 @@ pub(super) struct Gathering {
     pub since_ms: u64,
     /// When peers were last asked.
     pub asked_ms: u64,
+    /// When peers were last asked how it ended, of what was opened here for another node's try.
+    pub fetched_ms: u64,
     /// Peers' answers to this try.
     pub answers: BTreeMap<NodeId, Considered>,
     /// This node's own opening, and when it came.

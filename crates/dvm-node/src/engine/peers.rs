@@ -39,6 +39,7 @@ impl Engine {
             PeerMessage::Approval(approval) => self.on_approval(*approval),
             PeerMessage::Denial(denial) => self.on_denial(*denial),
             PeerMessage::Outcome(outcome) => self.on_outcome(*outcome),
+            PeerMessage::FetchOutcome { intent } => self.on_fetch_outcome(from, &intent),
             PeerMessage::Order { kind, decision, key_ready } => {
                 self.on_order(kind, decision.map(|d| *d), key_ready.map(|k| *k));
             }
@@ -100,6 +101,7 @@ impl Engine {
         for gathering in self.gathering.values_mut() {
             if now >= gathering.asked_ms + retry {
                 gathering.asked_ms = 0;
+                gathering.fetched_ms = 0;
             }
         }
     }

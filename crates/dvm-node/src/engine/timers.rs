@@ -9,6 +9,7 @@ use dvm_core::reason::ReasonCode;
 use super::drive::EARLY_TTL_MS;
 use super::operation::State;
 use super::{Engine, Timing};
+use crate::wire::PeerMessage;
 
 /// Tries of one intent before the coordinator stops by itself; a client may ask again.
 pub const ATTEMPTS_MAX: u32 = 32;
@@ -50,7 +51,10 @@ impl Engine {
         if coordinator && gathers {
             self.tick_gathering(link);
         }
-        if !coordinator && state == State::Admitted {
+        let offers = state == State::Admitted
+            || state == State::PendingRemote
+                && self.operations.get(link).is_some_and(|op| op.act_run.is_none());
+        if !coordinator && offers {
             self.tick_offer(link);
         }
         if state == State::Executed {
@@ -96,20 +100,26 @@ impl Engine {
         self.renew_attempt(link);
     }
 
-    /// What was opened for another node's try has not been taken up: this one waits for whoever asked.
+    /// What was opened for another node's try has not been taken up: this one waits for whoever asked, and asks in turn
+    /// how it ended. The end is told once, and a node that was away then hears of it by no other way.
     fn tick_offer(&mut self, link: &Link) {
+        let (now, timing) = (self.running_ms, self.timing);
         // What was offered before a restart is gone, and so is the name of who asked.
-        let gathering = self.gathering.get(link);
-        let since_ms = gathering.map_or(0, |g| g.asked_ms);
-        let asked_by = gathering.and_then(|g| g.asked_by.clone());
-        if gathering.is_some_and(|g| g.opening)
-            || self.running_ms < since_ms + self.timing.consider_deadline_ms
+        let gathering = self.gathering.entry(*link).or_default();
+        let asked_by = gathering.asked_by.clone();
+        if gathering.opening
+            || now < gathering.asked_ms + timing.consider_deadline_ms
+            || now < gathering.fetched_ms + pause_ms(gathering.asked_ms, &timing, now)
         {
             return;
         }
-        if let Some(op) = self.operations.get_mut(link) {
-            op.missing = asked_by.into_iter().map(|(node, _)| node).collect();
-        }
+        gathering.fetched_ms = now;
+        self.spread(PeerMessage::FetchOutcome { intent: *link });
+        let Some(op) = self.operations.get_mut(link).filter(|op| op.state == State::Admitted)
+        else {
+            return;
+        };
+        op.missing = asked_by.into_iter().map(|(node, _)| node).collect();
         self.set_state(link, State::PendingRemote, vec![ReasonCode::RemoteTimeout]);
         self.wake(link);
     }
