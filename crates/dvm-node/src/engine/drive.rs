@@ -147,7 +147,12 @@ impl Engine {
         let Some(run) = self.runs.remove(run_id) else { return };
         self.log("kernel refused the run", format!("{run_id} {rule}"), Some(code));
         if run.ctx.publishes() {
-            return self.held_lost(&run.intent);
+            let intent = run.intent;
+            if !run.sent.is_empty() {
+                // A grant is out, and a peer's share may be: whoever asks hears that the try is over.
+                self.runs.insert(*run_id, run);
+            }
+            return self.held_lost(&intent);
         }
         let others: Vec<NodeId> = run.ctx.others().cloned().collect();
         for node in others {

@@ -18,7 +18,7 @@ use dvm_core::sign::Signed;
 use dvm_core::trace::TraceEvent;
 
 use super::drive::Run;
-use super::operation::State;
+use super::operation::{Operation, State};
 use super::{Engine, Want};
 use crate::wire::Outcome;
 
@@ -181,17 +181,22 @@ impl Engine {
         }
         self.set_codes(&intent, vec![code]);
         self.wake(&intent);
-        let coordinator = self.operations.get(&intent).is_some_and(|op| op.coordinator);
-        if level >= 2 && code == ReasonCode::StaleEpoch && coordinator {
-            // The head moved between grant and opening: these grants open nothing any more.
+        let out = self.runs.get(run_id).is_none_or(|run| run.sent.contains_key(&2));
+        let current = |op: &Operation| op.publish_run == Some(*run_id) && !op.state.is_final();
+        let on = self.operations.get(&intent).is_some_and(current);
+        if level >= 2 && code == ReasonCode::StaleEpoch && on && !out {
+            // The head moved between grant and opening: these grants open nothing any more. Every signer gives the
+            // try up, not the coordinator alone, whose own share may be out: it would wait for this one for ever.
             self.set_state(&intent, State::Executed, vec![code]);
             self.sign_anew(&intent, run_id);
         }
     }
 
-    /// Gives a granted or held try up and gathers signers again.
+    /// Gives a granted or held try up; the coordinator gathers signers again.
     pub(super) fn sign_anew(&mut self, intent: &Link, run_id: &B32) {
         self.feed(run_id, TraceEvent::Cancel(ReasonCode::RemoteTimeout));
+        // What a restart would find of it is no longer this operation's try.
+        self.leave_tries(intent);
         self.set_state(intent, State::Aborted, vec![ReasonCode::RemoteTimeout]);
         self.retry(intent);
     }
