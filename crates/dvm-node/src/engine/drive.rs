@@ -7,6 +7,7 @@ use dvm_core::authority::KeyReady;
 use dvm_core::bytes::B32;
 use dvm_core::call::{KernelCall, KernelReply, LevelReply, StepCall};
 use dvm_core::frame::Envelope;
+use dvm_core::governance::HeadRef;
 use dvm_core::ids::NodeId;
 use dvm_core::intent::{Backend, CanonicalIntent};
 use dvm_core::limits::PARTIES_MAX;
@@ -54,8 +55,8 @@ pub struct Run {
     pub(super) key_ready: BTreeMap<NodeId, Signed<KeyReady>>,
     /// Whether the kernel is working on a level.
     pub(super) calling: bool,
-    /// Approvals known when the gate was last asked.
-    pub(super) asked_with: usize,
+    /// Approvals known when the gate was last asked, and this node's head.
+    pub(super) asked_with: (usize, HeadRef),
     /// Serial commits behind the call it is working on.
     pub(super) commits_before: u32,
     pub(super) started: bool,
@@ -97,7 +98,7 @@ impl Run {
             published: None,
             key_ready: BTreeMap::new(),
             calling: false,
-            asked_with: 0,
+            asked_with: (0, engine.head()),
             commits_before: 0,
             started: false,
             level_since_ms: engine.running_ms,

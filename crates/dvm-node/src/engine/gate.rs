@@ -124,7 +124,7 @@ impl Engine {
         let Some(op) = self.operations.get(intent) else { return };
         let approvals =
             op.approvals.iter().filter(|a| a.body.purpose == purpose).cloned().collect();
-        let (commits, known) = (op.commits, op.approvals.len());
+        let (commits, known) = (op.commits, (op.approvals.len(), self.head()));
         let Some(run) = self.runs.get_mut(&run_id) else { return };
         run.calling = true;
         run.asked_with = known;
@@ -172,8 +172,10 @@ impl Engine {
             return self.wake(&intent);
         }
         let known = self.operations.get(&intent).map_or(0, |op| op.approvals.len());
+        let known = (known, self.head());
         if level == 1 && self.runs.get(run_id).is_some_and(|run| run.asked_with != known) {
-            // An approval came while the kernel was busy. Nothing else would make it answer otherwise.
+            // An approval came, or the head moved, while the kernel was busy. Nothing else would make it answer
+            // otherwise.
             self.try_gate(&intent);
             if self.runs.get(run_id).is_some_and(|r| r.calling) {
                 return;
