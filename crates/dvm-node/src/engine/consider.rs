@@ -164,6 +164,9 @@ impl Engine {
             self.save(link);
             self.log("kernel refused to open", link.to_string(), Some(code));
             self.wake(link);
+            if code == ReasonCode::WrongPhase {
+                self.abort_again(link);
+            }
         }
         self.answer_considered(link);
         self.try_propose(link);

@@ -132,6 +132,16 @@ impl Engine {
         }
     }
 
+    /// The kernel still has a grant of an earlier try: its disk failed when that was given up, so its end is asked for
+    /// again. A share that may be out stays where it is.
+    pub(super) fn abort_again(&mut self, intent: &Link) {
+        let last = self.operations.get(intent).and_then(|op| op.runs.last()).copied();
+        if let Some(run) = last {
+            let code = ReasonCode::RemoteTimeout;
+            self.ask(KernelCall::Abort { execution_id: run, code }, Want::Abort { run });
+        }
+    }
+
     fn leave_run(&mut self, run_id: &B32) {
         let Some(run) = self.runs.get_mut(run_id) else { return };
         let event = TraceEvent::Cancel(ReasonCode::RemoteTimeout);

@@ -7,7 +7,8 @@ use super::*;
 impl Net {
     /// A full disk: this node's kernel refuses what it would have to keep.
     pub(super) fn asked(&mut self, at: &NodeId, call: KernelCall) -> KernelReply {
-        if self.full.as_ref() == Some(at) && matches!(call, KernelCall::Deny { .. }) {
+        let keeps = matches!(call, KernelCall::Deny { .. } | KernelCall::Abort { .. });
+        if self.full.as_ref() == Some(at) && keeps {
             let rule = "the vault failed".to_owned();
             return KernelReply::Refused { code: ReasonCode::Internal, rule, publication: None };
         }
