@@ -8,7 +8,7 @@ use dvm_sim::{Outcome, Stage};
 const SEEDS: u64 = 40;
 
 /// Seeds that found something, and what.
-const FOUND: [(u64, &str); 19] = [
+const FOUND: [(u64, &str); 25] = [
     (8, "a full disk under one kernel ended the operation there for ever, as denied"),
     (300, "a node whose share was out never heard that another try was published"),
     (313, "a greeting said how far the kernel was at its start, so that an old directory passed"),
@@ -31,6 +31,15 @@ const FOUND: [(u64, &str); 19] = [
     ),
     (3786, "a clock that was set back stopped every deadline"),
     (3760, "a grant that the kernel said again rested on a verdict that a crash had taken"),
+    (14581, "a node that was away when the end was told never heard of it"),
+    (76980, "a signer that was away when its try was replaced held its result for ever"),
+    (
+        33931,
+        "a signer that could open no more, for the head had moved, kept the other's share waiting",
+    ),
+    (9232, "a signer that had given up did not say so after a restart"),
+    (90370, "a head that moved while the kernel judged at the gate was not asked at again"),
+    (82313, "a grant that a full disk kept from being destroyed refused every later try"),
 ];
 
 #[expect(clippy::unwrap_used, reason = "called by tests only")]

@@ -166,3 +166,90 @@ fn key_that_needs_a_named_culprit_is_given_up_with_a_code() {
     assert_eq!(view["culprits"], serde_json::json!([crate::hostile_peer::LIAR]), "{view:#}");
     assert_eq!((&view["state"], &view["codes"][0]), (&"Denied".into(), &"PARTY_BANNED".into()));
 }
+
+#[test]
+fn node_that_was_away_when_the_end_was_told_asks_for_it() {
+    let mut net = Net::with_key(floor(0, 1));
+    let held = net.sign("n1", "s-1", "demo", b"m");
+    assert_eq!(held["signers"], serde_json::json!(["n1", "n2"]), "{held:#}");
+    net.take_down("n3");
+    net.approve_release("n1", &held, "a1");
+    assert_eq!(net.view("n1", &held)["state"], "Published");
+    net.pass_ms(5_000);
+    net.bring_up("n3");
+    net.pass_ms(1_000);
+    assert_eq!(net.view("n3", &held)["state"], "Published");
+}
+
+#[test]
+fn signer_whose_try_was_replaced_while_it_was_away_hears_the_end() {
+    let mut net = Net::with_key(floor(0, 1));
+    net.lies("n2", |_, of_act, message| match message {
+        PeerMessage::Frame(frame) if of_act && frame.header.body.level == 2 => Vec::new(),
+        other => vec![other],
+    });
+    let held = net.sign("n1", "s-1", "demo", b"m");
+    assert_eq!(net.view("n2", &held)["state"], "Executed");
+    net.take_down("n2");
+    net.pass_ms(6_000);
+    let anew = net.view("n1", &held);
+    assert_eq!(
+        (&anew["state"], &anew["signers"]),
+        (&"Executed".into(), &vec!["n1", "n3"].into()),
+        "{anew:#}"
+    );
+    net.approve_release("n1", &anew, "a1");
+    assert_eq!(net.view("n1", &anew)["state"], "Published");
+    net.bring_up("n2");
+    net.pass_ms(3_000);
+    let learnt = net.view("n2", &held);
+    assert_eq!(learnt["state"], "Published", "{learnt:#}");
+}
+
+#[test]
+fn signer_that_can_open_no_more_tells_the_one_whose_share_is_out_also_after_a_restart() {
+    for restarts in [false, true] {
+        let (mut net, opened) = opened_alone();
+        let publication = opened["publication_id"].as_str().unwrap().to_owned();
+        net.lies("n1", move |_, _, message| match message {
+            PeerMessage::Frame(frame) if frame.header.body.execution_id.hex() == publication => {
+                Vec::new()
+            }
+            other => vec![other],
+        });
+        let other = crate::keygen("other", Backend::FrostEd25519);
+        assert_eq!(net.submit("n1", "k-2", other, None)["state"], "Published");
+        net.lies("n1", |_, _, message| vec![message]);
+        net.pass_ms(1_000);
+        if restarts {
+            net.crash_and_restart("n2");
+        }
+        net.pass_ms(5_000);
+        let ended = net.view("n1", &opened);
+        assert_eq!(
+            (&ended["state"], &ended["codes"][0]),
+            (&"Poisoned".into(), &"MATERIAL_POISONED".into()),
+            "{ended:#}"
+        );
+    }
+}
+
+#[test]
+fn grant_that_a_full_disk_kept_from_being_destroyed_is_destroyed_before_the_next_try() {
+    let mut net = Net::with_key(floor(0, 1));
+    let held = net.sign("n1", "s-1", "demo", b"m");
+    net.take_down("n2");
+    net.full = Some(id("n1"));
+    net.approve_release("n1", &held, "a1");
+    net.pass_ms(5_000);
+    let stuck = net.view("n1", &held);
+    assert_eq!((&stuck["state"], &stuck["codes"][0]), (&"Aborted".into(), &"WRONG_PHASE".into()));
+    net.full = None;
+    net.pass_ms(5_000);
+    let anew = net.view("n1", &held);
+    assert_eq!(
+        (&anew["state"], &anew["signers"]),
+        (&"Executed".into(), &vec!["n1", "n3"].into()),
+        "{anew:#}"
+    );
+}
