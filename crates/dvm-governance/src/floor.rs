@@ -244,3 +244,21 @@ pub fn authority_for<'a>(
 pub fn fenced(state: &AuthorityState, node: &NodeId, boot_generation: u64) -> bool {
     state.fence(node).is_some_and(|fence| boot_generation <= fence)
 }
+
+/// The authority behind a verdict of this purpose. An intent's expiry bounds its admission; a held result has one of
+/// its own, which the kernel keeps.
+///
+/// # Errors
+/// Those of [`authority_for`]; `EXPIRED` for an admission only.
+pub fn authority_behind<'a>(
+    state: &'a AuthorityState,
+    intent: &CanonicalIntent,
+    purpose: &Purpose,
+    now_ms: u64,
+) -> Result<Authority<'a>, ReasonCode> {
+    let at_ms = match purpose {
+        Purpose::Admit => now_ms,
+        Purpose::Release { .. } => now_ms.min(intent.expires_ms),
+    };
+    authority_for(state, intent, at_ms)
+}

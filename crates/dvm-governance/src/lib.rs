@@ -21,8 +21,8 @@ mod state;
 pub use decision::{Needed, attach, check_decision, human_text, needed, sign_decision};
 pub use draft::{Terms, draft_decision, draft_event};
 pub use floor::{
-    ApprovalContext, Authority, approvals_by, authority_for, check_approvals, check_floor_admit,
-    check_floor_release, fenced, signing_authority,
+    ApprovalContext, Authority, approvals_by, authority_behind, authority_for, check_approvals,
+    check_floor_admit, check_floor_release, fenced, signing_authority,
 };
 pub use fold::{adopt, apply, key_ready_cid};
 pub use guard::{GuardRefused, Rule, check_time};

@@ -17,7 +17,7 @@ use dvm_core::intent::CanonicalIntent;
 use dvm_core::limits::APPROVALS_MAX;
 use dvm_core::{B32, Link, NodeId, ReasonCode, Signed};
 use dvm_governance::{
-    ApprovalContext, Authority, AuthorityState, approvals_by, authority_for, check_floor_admit,
+    ApprovalContext, Authority, AuthorityState, approvals_by, authority_behind, check_floor_admit,
     check_floor_release,
 };
 
@@ -161,13 +161,8 @@ impl Judge<'_> {
         if self.policies.policy_root() != state.policy_root() {
             return Err(denied("policy-root", ReasonCode::PolicyDenied));
         }
-        // An intent's expiry bounds its admission. A held result has its own, which the kernel keeps.
-        let at_ms = match self.purpose {
-            Purpose::Admit => now_ms,
-            Purpose::Release { .. } => now_ms.min(intent.expires_ms),
-        };
-        let authority =
-            authority_for(state, intent, at_ms).map_err(|code| denied("authority", code))?;
+        let authority = authority_behind(state, intent, self.purpose, now_ms)
+            .map_err(|code| denied("authority", code))?;
         if !well_bound {
             return Err(denied("binding", ReasonCode::BindingMismatch));
         }

@@ -9,7 +9,7 @@ use dvm_core::reason::ReasonCode;
 use dvm_core::sign::Signed;
 use dvm_core::{B32, Link, NodeId};
 use dvm_governance::{
-    ApprovalContext, AuthorityState, authority_for, check_floor_admit, check_floor_release,
+    ApprovalContext, AuthorityState, authority_behind, check_floor_admit, check_floor_release,
 };
 
 use crate::peer::PeerEvidence;
@@ -125,7 +125,7 @@ fn floor(
     approvals: &[Signed<Approval>],
 ) -> Result<Vec<Link>, ReasonCode> {
     let intent = &case.parts.intent;
-    let floor = authority_for(state, intent, time_ms)?.floor();
+    let floor = authority_behind(state, intent, purpose, time_ms)?.floor();
     let context = ApprovalContext::of(state, intent, purpose, time_ms);
     match purpose {
         Purpose::Admit => {

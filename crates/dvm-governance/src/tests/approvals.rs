@@ -7,7 +7,8 @@ use dvm_core::{B32, Link, ReasonCode, Signed};
 
 use crate::fixture::*;
 use crate::{
-    ApprovalContext, authority_for, check_approvals, check_floor_admit, check_floor_release,
+    ApprovalContext, authority_behind, authority_for, check_approvals, check_floor_admit,
+    check_floor_release,
 };
 
 fn intent(world: &World, requester: &str) -> CanonicalIntent {
@@ -167,4 +168,17 @@ fn authority_is_for_this_cluster_in_time_and_for_holders_that_exist() {
     assert_eq!(ask(0, &|i| i.act = keygen("k", &NODES)), Err(ReasonCode::ReplayOrConflict));
     let stranger = ["n1", "n2", "n9"];
     assert_eq!(ask(0, &|i| i.act = keygen("new", &stranger)), Err(ReasonCode::PayloadRejected));
+}
+
+#[test]
+fn an_admission_ends_with_its_intent_and_the_release_of_what_is_held_does_not() {
+    let world = World::active("k");
+    let intent = intent(&world, "c");
+    let release = Purpose::Release { execution_id: B32([5; 32]), result_ref: B32([6; 32]) };
+    let ask = |purpose: &Purpose, now| {
+        authority_behind(&world.state, &intent, purpose, now).map(|a| a.record().is_some())
+    };
+    assert_eq!(ask(&Purpose::Admit, 5_000), Ok(true));
+    assert_eq!(ask(&Purpose::Admit, 5_001), Err(ReasonCode::Expired));
+    assert_eq!(ask(&release, 5_001), Ok(true));
 }

@@ -151,6 +151,7 @@ fn a_held_result_outlives_its_intent_but_not_its_own_expiry() {
     net.jump_ms(2 * HOUR_MS);
     net.approve_release("n1", &early, "a1");
     assert_eq!(net.view("n1", &early)["state"], "Published");
+    assert_eq!(net.report("n1", &early).state.name(), "Published");
     net.jump_ms(dvm_core::limits::HELD_TTL_MS);
     assert_eq!(net.view("n1", &late)["state"], "Discarded");
     assert_eq!(net.view("n1", &late)["codes"][0], "EXPIRED");
