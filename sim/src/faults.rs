@@ -184,6 +184,7 @@ impl World {
         let host = self.host(node)?;
         host.journal_busy = false;
         let items: Vec<Item> = host.journal.drain(..).collect();
+        let written = host.written;
         let writes = items.iter().any(|item| matches!(item, Item::Write(_)));
         let mut fate = None;
         if writes {
@@ -214,6 +215,7 @@ impl World {
                 return Err(Halt::Sim(crate::SimError::Shape("an insert met an existing key")));
             }
         }
+        self.host(node)?.durable = written;
         let out = match fate {
             Some(Fate::MidRelease(n)) => n,
             Some(_) => 0,

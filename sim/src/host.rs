@@ -30,8 +30,17 @@ use crate::{SimError, limit};
 /// What waits for the journal.
 pub(crate) enum Item {
     Write(WriteBatch),
-    Send { to: String, commits: u32, message: Box<PeerMessage> },
-    Reply { token: Token, reply: ApiReply },
+    Send {
+        to: String,
+        commits: u32,
+        message: Box<PeerMessage>,
+    },
+    Reply {
+        token: Token,
+        reply: ApiReply,
+    },
+    /// A call that waits for writes ahead of it.
+    Ask(Asked),
 }
 
 /// A call that waits for the kernel.
@@ -60,6 +69,9 @@ pub(crate) struct Host {
     pub kernel_busy: bool,
     pub journal: VecDeque<Item>,
     pub journal_busy: bool,
+    /// Writes of this life's engine, and those of them that are durable.
+    pub written: u64,
+    pub durable: u64,
     /// How far its clock is off.
     pub skew_ms: i64,
     /// Commits of its kernel and groups of its journal, over all lives.
@@ -97,6 +109,8 @@ impl Host {
             kernel_busy: false,
             journal: VecDeque::new(),
             journal_busy: false,
+            written: 0,
+            durable: 0,
             skew_ms: 0,
             kernel_commits: 0,
             journal_commits: 0,
@@ -183,6 +197,8 @@ impl Host {
         self.journal.clear();
         self.kernel_busy = false;
         self.journal_busy = false;
+        self.written = 0;
+        self.durable = 0;
         self.disk_broken = false;
         Ok(())
     }

@@ -289,8 +289,12 @@ impl World {
         let (life, clock) = (host.life, self.now_ms);
         for effect in effects {
             match effect {
-                Effect::Write(batch) if batch.is_empty() => {}
-                Effect::Write(batch) => host.journal.push_back(Item::Write(batch)),
+                Effect::Write(batch) => {
+                    host.written = host.written.saturating_add(1);
+                    if !batch.is_empty() {
+                        host.journal.push_back(Item::Write(batch));
+                    }
+                }
                 Effect::Send { to, commits, message } => {
                     let (to, message) = (to.as_str().to_owned(), Box::new(message));
                     host.journal.push_back(Item::Send { to, commits, message });
@@ -298,20 +302,34 @@ impl World {
                 Effect::Reply { token, reply } => {
                     host.journal.push_back(Item::Reply { token, reply });
                 }
-                Effect::Kernel { token, call } => host.calls.push_back(Asked { token, call }),
+                Effect::Kernel { token, call, after } => {
+                    let asked = Asked { token, call };
+                    if after <= host.durable {
+                        host.calls.push_back(asked);
+                    } else {
+                        host.journal.push_back(Item::Ask(asked));
+                    }
+                }
                 Effect::Log { event, subject, code } => {
                     self.story.log(clock, node, event, &subject, code);
                 }
             }
         }
         let journal = !host.journal.is_empty() && !host.journal_busy;
-        let kernel = !host.calls.is_empty() && !host.kernel_busy;
         host.journal_busy |= journal;
-        host.kernel_busy |= kernel;
         if journal {
             let ms = self.dice.between(0, 3);
             self.after(ms, Event::JournalTurn { node, life });
         }
+        self.wake_kernel(node);
+    }
+
+    /// A kernel that is asked something takes its turn.
+    fn wake_kernel(&mut self, node: usize) {
+        let Some(host) = self.hosts.get_mut(node) else { return };
+        let life = host.life;
+        let kernel = !host.calls.is_empty() && !host.kernel_busy;
+        host.kernel_busy |= kernel;
         if kernel {
             self.after(KERNEL_MS, Event::KernelTurn { node, life });
         }
@@ -322,6 +340,11 @@ impl World {
         match item {
             Item::Send { to, commits, message } => self.send(node, &to, commits, *message),
             Item::Reply { token, reply } => self.answered(node, token, reply),
+            Item::Ask(asked) => {
+                self.host(node)?.calls.push_back(asked);
+                self.wake_kernel(node);
+                Ok(())
+            }
             Item::Write(_) => Ok(()),
         }
     }

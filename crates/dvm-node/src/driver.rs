@@ -2,11 +2,13 @@
 //!
 //! One thread owns the engine and takes inputs in order. Writes and everything visible go through the
 //! journal's queue in the order the engine gave them; kernel calls go to the pipe at once and run
-//! beside the node's own writes.
+//! beside the node's own writes, but for one that rests on writes that are not durable yet.
 //!
 //! Not here: any decision.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dvm_core::call::KernelReply;
@@ -29,6 +31,11 @@ const TICK: Duration = Duration::from_millis(50);
 enum Work {
     Input(Input),
     Api(Ask),
+    /// A call whose writes are durable now.
+    Kernel {
+        token: Token,
+        request: Vec<u8>,
+    },
     Stop,
 }
 
@@ -100,6 +107,8 @@ pub fn start(
         work: work.clone(),
         answers: BTreeMap::new(),
         next_api: 0,
+        written: 0,
+        durable: Arc::default(),
     };
     let spawned =
         std::thread::Builder::new().name("engine".to_owned()).spawn(|| driver.run(engine, inputs));
@@ -160,6 +169,9 @@ struct Driver {
     work: mpsc::UnboundedSender<Work>,
     answers: BTreeMap<Token, oneshot::Sender<ApiReply>>,
     next_api: Token,
+    /// Count of the engine's writes, and of those of them that are durable.
+    written: u64,
+    durable: Arc<AtomicU64>,
 }
 
 impl Driver {
@@ -170,6 +182,10 @@ impl Driver {
             let input = match work {
                 Work::Stop => return,
                 Work::Input(input) => input,
+                Work::Kernel { token, request } => {
+                    self.ask_kernel(token, request);
+                    continue;
+                }
                 Work::Api(Ask { call, answer }) => {
                     self.next_api += 1;
                     self.answers.insert(self.next_api, answer);
@@ -185,10 +201,16 @@ impl Driver {
     /// transaction makes all of it durable.
     fn perform(&mut self, effects: Vec<Effect>) {
         let mut group = Group::default();
+        let mut writes = false;
         for effect in effects {
             match effect {
-                Effect::Write(batch) if batch.is_empty() => {}
-                Effect::Write(batch) => group.write(batch),
+                Effect::Write(batch) => {
+                    self.written += 1;
+                    if !batch.is_empty() {
+                        writes = true;
+                        group.write(batch);
+                    }
+                }
                 Effect::Send { to, commits, message } => {
                     let bytes = codec::encode(&Wire { commits, message });
                     let transport = self.transport.clone();
@@ -199,7 +221,18 @@ impl Driver {
                         }
                     }));
                 }
-                Effect::Kernel { token, call } => self.ask_kernel(token, codec::encode(&*call)),
+                Effect::Kernel { token, call, after } => {
+                    let request = codec::encode(&*call);
+                    if after <= self.durable.load(Ordering::Acquire) {
+                        self.ask_kernel(token, request);
+                    } else {
+                        let work = self.work.clone();
+                        group.release(Box::new(move || {
+                            // After a stop nothing is asked any more.
+                            let _ = work.send(Work::Kernel { token, request });
+                        }));
+                    }
+                }
                 Effect::Reply { token, reply } => {
                     let Some(answer) = self.answers.remove(&token) else { continue };
                     group.release(Box::new(move || {
@@ -212,6 +245,10 @@ impl Driver {
                     tracing::info!(subject, code, "{event}");
                 }
             }
+        }
+        if writes {
+            let (written, durable) = (self.written, self.durable.clone());
+            group.release(Box::new(move || durable.store(written, Ordering::Release)));
         }
         if self.journal.submit_group(group).is_err() {
             // Nothing can be made durable any more, so nothing may become visible.

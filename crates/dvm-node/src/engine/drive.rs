@@ -63,6 +63,8 @@ pub struct Run {
     pub(super) level_since_ms: u64,
     pub(super) soft_at_ms: u64,
     pub(super) trace_root: Option<Link>,
+    /// This publication's grant rests on what the engine had written up to here.
+    pub(super) rests_on: u64,
 }
 
 impl Run {
@@ -104,6 +106,7 @@ impl Run {
             level_since_ms: engine.running_ms,
             soft_at_ms: engine.running_ms,
             trace_root: None,
+            rests_on: 0,
         })
     }
 
@@ -226,10 +229,11 @@ impl Engine {
             KernelCall::Step { execution_id, level, calls, frames }
         };
         let opening = run.ctx.publishes() && level == 2;
+        let rests_on = if opening { run.rests_on } else { 0 };
         if opening {
             self.set_state(&intent, State::Opening, Vec::new());
         }
-        self.ask(call, Want::Level { run: *run_id });
+        self.ask_after(rests_on, call, Want::Level { run: *run_id });
     }
 
     pub(super) fn resume_level(&mut self, run_id: &B32) {

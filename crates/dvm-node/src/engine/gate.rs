@@ -125,8 +125,10 @@ impl Engine {
         let approvals =
             op.approvals.iter().filter(|a| a.body.purpose == purpose).cloned().collect();
         let (commits, known) = (op.commits, (op.approvals.len(), self.head()));
+        let written = self.written;
         let Some(run) = self.runs.get_mut(&run_id) else { return };
         run.calling = true;
+        run.rests_on = written;
         run.asked_with = known;
         run.commits_before = commits;
         let call = KernelCall::Grant {

@@ -8,6 +8,8 @@
 //!   before it is durable (the journal's rule);
 //! - a frame leaves only as the kernel signed it, and the kernel had it on disk first: the kernel's
 //!   vault is the outbox, so the node's own record of a level may follow its frame;
+//! - a kernel opens its share only once what its grant rests on is durable: no crash leaves a result that may be out
+//!   without the verdict that let it out;
 //! - input that is refused changes nothing.
 //!
 //! Not here: secrets, sockets, files, clocks.
@@ -198,6 +200,8 @@ pub enum Effect {
         token: Token,
         /// The call.
         call: Box<KernelCall>,
+        /// Not before so many of this engine's `Write`s are durable.
+        after: u64,
     },
     /// Answer an API call.
     Reply {
@@ -307,6 +311,8 @@ pub struct Engine {
     waiters: Vec<query::Waiter>,
     collections: BTreeMap<Link, collect::Collection>,
     out: Vec<Effect>,
+    /// Count of `Write`s so far.
+    written: u64,
     /// What will be written at which place in `out`.
     owed: Vec<(usize, records::Owed)>,
     /// Where in `out` the frames of the level being taken belong.
@@ -357,6 +363,7 @@ impl Engine {
             waiters: Vec::new(),
             collections: BTreeMap::new(),
             out: Vec::new(),
+            written: 0,
             owed: Vec::new(),
             emit_at: None,
         };
@@ -423,10 +430,15 @@ impl Engine {
     }
 
     fn ask(&mut self, call: KernelCall, want: Want) {
+        self.ask_after(0, call, want);
+    }
+
+    /// Asks the kernel once so many writes are durable.
+    fn ask_after(&mut self, after: u64, call: KernelCall, want: Want) {
         let token = self.next_token;
         self.next_token += 1;
         self.wants.insert(token, want);
-        self.out.push(Effect::Kernel { token, call: Box::new(call) });
+        self.out.push(Effect::Kernel { token, call: Box::new(call), after });
     }
 
     fn send(&mut self, to: &NodeId, commits: u32, message: PeerMessage) {

@@ -106,6 +106,7 @@ pub(super) enum Owed {
 
 impl Engine {
     fn write(&mut self, writes: Vec<Write>) {
+        self.written += 1;
         self.out.push(Effect::Write(writes));
     }
 

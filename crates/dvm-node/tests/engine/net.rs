@@ -264,7 +264,7 @@ impl Net {
                         }
                     }
                 }
-                Effect::Kernel { token, call } => {
+                Effect::Kernel { token, call, .. } => {
                     let Some(reply) = self.answered(at, *call) else { return };
                     self.queue.push_back((at.clone(), Input::Kernel { token, reply }));
                 }
