@@ -34,7 +34,10 @@ impl Engine {
         // A question of an earlier try may come late, or twice: what came of that try stands.
         let before = self.gathering.get(&link).is_some_and(|g| g.asked_before(from, ask.attempt));
         let runs = matches!(op.state, State::Running | State::Opening | State::Published);
-        let live = op.act_run.filter(|_| runs || before);
+        let (state, act_run) = (op.state, op.act_run);
+        let held = state == State::Executed && self.held_with_others(act_run, from);
+        let Some(op) = self.operations.get(&link) else { return };
+        let live = act_run.filter(|_| runs || before || held);
         // Whoever still asks has missed a human no: the no itself ends it there, too.
         let missed = op.denials.first().cloned().filter(|_| op.state.is_final());
         if let Some(denial) = missed {
@@ -67,6 +70,18 @@ impl Engine {
         } else {
             self.judge_and_open(&link);
         }
+    }
+
+    /// Whether a result is held here with signers that are up and have not given it up, and this node is none of them.
+    /// It is not destroyed for a second coordinator, or the two would undo each other's results for ever.
+    fn held_with_others(&self, act_run: Option<B32>, node: &NodeId) -> bool {
+        let run = act_run.and_then(|id| self.runs.get(&id));
+        run.is_some_and(|run| {
+            let up = |other: &NodeId| self.peers.get(other).is_some_and(|peer| peer.up);
+            let given_up = self.operations.get(&run.intent).and_then(|op| op.publish_run);
+            let given_up = given_up.and_then(|id| self.runs.get(&id)).is_some_and(|r| r.given_up);
+            !given_up && !run.ctx.participants().contains(node) && run.ctx.others().all(up)
+        })
     }
 
     fn answer_refused(

@@ -63,6 +63,8 @@ pub struct Run {
     pub(super) level_since_ms: u64,
     pub(super) soft_at_ms: u64,
     pub(super) trace_root: Option<Link>,
+    /// A signer of this publication says that it has given it up.
+    pub(super) given_up: bool,
     /// This publication's grant rests on what the engine had written up to here.
     pub(super) rests_on: u64,
 }
@@ -106,6 +108,7 @@ impl Run {
             level_since_ms: engine.running_ms,
             soft_at_ms: engine.running_ms,
             trace_root: None,
+            given_up: false,
             rests_on: 0,
         })
     }
@@ -514,6 +517,12 @@ impl Engine {
             let since = self.runs.get(run_id).map_or(0, |run| run.level_since_ms);
             let patience = self.running_ms >= since + self.timing.publish_retry_ms;
             let lost = code == ReasonCode::MaterialPoisoned;
+            if level == 1
+                && (lost || patience)
+                && let Some(run) = self.runs.get_mut(run_id)
+            {
+                run.given_up = true;
+            }
             if coordinator && level == 1 && (lost || patience) {
                 self.sign_anew(&intent, run_id);
             }

@@ -136,6 +136,10 @@ impl Engine {
         }
         let (holders, needed) = self.holders(&op.intent.act);
         let Some(gathering) = self.gathering.get(link) else { return };
+        if gathering.asked_by.is_some() {
+            // The opening at hand was given for another node's try, and its peers' ones are of an earlier try.
+            return;
+        }
         let mut opens: BTreeMap<NodeId, Signed<Open>> = BTreeMap::new();
         if let Some((open, at)) = &gathering.open
             && self.running_ms < at + OPEN_TTL_MS

@@ -99,6 +99,25 @@ fn peer_that_does_not_know_of_the_publication_yet_undoes_nothing_and_one_that_lo
 }
 
 #[test]
+fn held_result_is_kept_from_a_second_coordinator_until_a_signer_of_it_is_away() {
+    let mut net = Net::with_key(floor(0, 1));
+    let held = net.sign("n1", "s-1", "demo", b"m");
+    let second = net.sign("n3", "s-1", "demo", b"m");
+    assert_eq!(second["intent"], held["intent"]);
+    let told = (&second["state"], &second["codes"][0]);
+    assert_eq!(told, (&"PendingRemote".into(), &"APPROVALS_MISSING".into()), "{second:#}");
+    let kept = net.view("n1", &held);
+    let same = (&kept["state"], &kept["execution_id"]);
+    assert_eq!(same, (&"Executed".into(), &held["execution_id"]), "{kept:#}");
+    net.take_down("n1");
+    net.pass_ms(20_000);
+    let anew = net.view("n3", &held);
+    assert_eq!(anew["state"], "Executed", "{anew:#}");
+    net.approve_release("n3", &anew, "a1");
+    assert_eq!(net.view("n2", &held)["state"], "Published");
+}
+
+#[test]
 fn held_result_that_only_the_kernel_has_lost_is_made_anew() {
     let mut net = Net::with_key(floor(0, 1));
     let held = net.sign("n1", "s-1", "demo", b"m");
