@@ -8,7 +8,7 @@ use dvm_sim::{Outcome, Stage};
 const SEEDS: u64 = 40;
 
 /// Seeds that found something, and what.
-const FOUND: [(u64, &str); 25] = [
+const FOUND: [(u64, &str); 30] = [
     (8, "a full disk under one kernel ended the operation there for ever, as denied"),
     (300, "a node whose share was out never heard that another try was published"),
     (313, "a greeting said how far the kernel was at its start, so that an old directory passed"),
@@ -40,6 +40,11 @@ const FOUND: [(u64, &str); 25] = [
     (9232, "a signer that had given up did not say so after a restart"),
     (90370, "a head that moved while the kernel judged at the gate was not asked at again"),
     (82313, "a grant that a full disk kept from being destroyed refused every later try"),
+    (98496, "a result released after its intent's time spoilt the bundle"),
+    (11056, "a kernel opened its share before the verdict that its grant rests on was durable"),
+    (25289, "two coordinators of one intent destroyed each other's held results for ever"),
+    (40310, "a try that peers renewed never said what had stopped the one before it"),
+    (89344, "a kernel that held what its node had left before a crash opened no more"),
 ];
 
 #[expect(clippy::unwrap_used, reason = "called by tests only")]

@@ -110,7 +110,11 @@ impl Engine {
         let codes = receipt.body.codes.clone();
         self.record_verdict(link, receipt.clone(), &private);
         let Some(op) = self.operations.get_mut(link) else { return };
-        op.codes = codes;
+        // An allowing verdict gives no reason: until a run is under way, what stopped the try before it is why there is none.
+        let stopped = !matches!(op.state, State::AwaitingApproval | State::Executed);
+        if verdict != Verdict::Allow || !stopped {
+            op.codes = codes;
+        }
         op.missing.clear();
         op.state = match verdict {
             Verdict::Allow => State::Admitted,

@@ -1,7 +1,7 @@
 //! Peers and the own kernel: who is there, which run of them, at which head.
 
 use dvm_core::bytes::B32;
-use dvm_core::call::{Attestation, KernelCall, KernelReply};
+use dvm_core::call::{Attestation, HeldRun, KernelCall, KernelReply};
 use dvm_core::frame::FrameHeader;
 use dvm_core::governance::HeadRef;
 use dvm_core::ids::NodeId;
@@ -265,6 +265,7 @@ impl Engine {
     pub(super) fn on_status(&mut self, reply: KernelReply) {
         let KernelReply::Status(held) = reply else { return };
         let before_start = std::mem::take(&mut self.before_start);
+        self.leave_orphans(&held);
         let live = |op: &super::Operation| op.act_run.filter(|_| !op.state.is_final());
         let open: Vec<_> = self
             .operations
@@ -289,6 +290,21 @@ impl Engine {
         self.gather_again();
         for link in self.operations.keys().copied().collect::<Vec<_>>() {
             self.deny_again(&link);
+        }
+    }
+
+    /// What the kernel holds of a try that was left before a crash, ahead of the kernel's hearing of it: else it would
+    /// open that intent no more.
+    fn leave_orphans(&mut self, held: &[HeldRun]) {
+        for run in held {
+            let op = self.operations.get(&run.intent).filter(|op| !op.state.is_final());
+            if op.is_some_and(|op| op.act_run != Some(run.execution_id)) {
+                let (execution_id, code) = (run.execution_id, ReasonCode::RemoteTimeout);
+                self.ask(
+                    KernelCall::Abort { execution_id, code },
+                    Want::Abort { run: execution_id },
+                );
+            }
         }
     }
 

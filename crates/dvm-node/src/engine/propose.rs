@@ -41,7 +41,6 @@ impl Engine {
         let Some(op) = self.operations.get_mut(link) else { return };
         op.attempt += 1;
         op.missing.clear();
-        op.codes.clear();
         let gathering = self.gathering.entry(*link).or_default();
         gathering.answers.clear();
         gathering.open = None;

@@ -36,8 +36,11 @@ impl Engine {
         let Some(op) = self.operations.get(link) else { return };
         let runs: Vec<B32> = op.act_run.into_iter().chain(op.publish_run).collect();
         let (state, coordinator) = (op.state, op.coordinator);
+        // A run that waits for a peer has deadlines of its own, and may still end well.
+        let waits = state == State::PendingRemote && op.act_run.is_some();
         if self.now_ms > op.intent.expires_ms
             && !matches!(state, State::Running | State::Executed | State::Opening)
+            && !waits
         {
             self.set_state(link, State::Expired, vec![ReasonCode::Expired]);
             return self.wake(link);
