@@ -174,7 +174,9 @@ impl Engine {
             return false;
         };
         let known = op.admissions.iter().any(|receipt| receipt.link() == judgement);
-        let lost = !known && op.state == State::Executed && op.publish_run == Some(*run_id);
+        let inside = op.act_run.is_some_and(|act_run| self.unopened.contains(&act_run));
+        let current = op.state == State::Executed && op.publish_run == Some(*run_id);
+        let lost = !known && inside && current;
         if lost {
             let intent = op.link();
             self.log("grant without its verdict", run_id.hex(), None);

@@ -303,6 +303,8 @@ pub struct Engine {
     runs: BTreeMap<B32, Run>,
     /// Act runs that were live when the journal was read, until the kernel says what became of them.
     before_start: BTreeSet<B32>,
+    /// Act runs whose share was still in the kernel when this node started, by the kernel's own word.
+    unopened: BTreeSet<B32>,
     early: VecDeque<(u64, Envelope)>,
     peers: BTreeMap<NodeId, Peer>,
     /// Nodes whose kernels run twice, as the own kernel keeps it.
@@ -356,6 +358,7 @@ impl Engine {
             by_key: BTreeMap::new(),
             runs: BTreeMap::new(),
             before_start: BTreeSet::new(),
+            unopened: BTreeSet::new(),
             early: VecDeque::new(),
             peers,
             fences: Vec::new(),

@@ -266,6 +266,8 @@ impl Engine {
         let KernelReply::Status(held) = reply else { return };
         let before_start = std::mem::take(&mut self.before_start);
         self.leave_orphans(&held);
+        let unopened = held.iter().filter(|run| is_unopened(run));
+        self.unopened = unopened.map(|run| run.execution_id).collect();
         let live = |op: &super::Operation| op.act_run.filter(|_| !op.state.is_final());
         let open: Vec<_> = self
             .operations
@@ -275,8 +277,7 @@ impl Engine {
             .collect();
         for (link, act_run) in open {
             let listed = held.iter().find(|h| h.execution_id == act_run);
-            let listed =
-                listed.map(|h| (h.result_ref, !matches!(h.phase.as_str(), "Held" | "Granted")));
+            let listed = listed.map(|h| (h.result_ref, !is_unopened(h)));
             // A kernel that has put the result together lists it no longer, but repeats its last words.
             let opened = self.operations.get(&link).filter(|op| op.publish_run.is_some());
             let opened = opened.and_then(|op| Some((op.result_ref?, op.state == State::Opening)));
@@ -354,4 +355,9 @@ impl Engine {
         self.set_state(link, State::Running, Vec::new());
         self.resend_all(act_run);
     }
+}
+
+/// Whether the kernel still has its share of a result.
+fn is_unopened(run: &HeldRun) -> bool {
+    matches!(run.phase.as_str(), "Held" | "Granted")
 }
