@@ -184,7 +184,7 @@ fn work(dir: &Path) {
                 .unwrap_or_else(|error: VaultError| panic!("{error}"));
         }
         let ballast = vec![round; 256 * 1024 * 1024];
-        let shares = vault.txn::<_, VaultError>(|t| t.scan("share")).unwrap();
+        let shares = vault.scan("share").unwrap();
         assert_eq!(shares.len(), 24);
         assert!(shares.iter().all(|share| share.plaintext.iter().all(|byte| *byte == round)));
         assert_eq!(ballast.len(), 256 * 1024 * 1024);

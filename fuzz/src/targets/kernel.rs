@@ -145,7 +145,7 @@ pub(super) fn vault_record(data: &[u8]) -> Seen {
     let mut damaged = 0;
     for (kind_of, id_of, content) in RECORDS {
         let touched = kind == kind_of && id == id_of;
-        match vault.txn(|txn| txn.get(kind_of, id_of)) {
+        match vault.get(kind_of, id_of) {
             Ok(record) => {
                 assert!(!touched || same, "a damaged record was read");
                 assert_eq!(record.unwrap().plaintext.as_slice(), content);

@@ -400,7 +400,7 @@ impl Rig {
             let master = MasterKey::from_bytes(Zeroizing::new([7; 32]));
             let rng = ChaCha20Rng::from_seed([1; 32]);
             let mut vault = Vault::open(dir.path(), master, Box::new(rng)).unwrap();
-            let own = vault.txn(|txn| txn.get("own-keys", b"own")).unwrap().unwrap();
+            let own = vault.get("own-keys", b"own").unwrap().unwrap();
             (id, SigningKey::from_bytes(own.plaintext[..32].try_into().unwrap()))
         };
         self.peers.into_iter().map(steal).collect()

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use dvm_kernel::unseal::MasterKey;
-use dvm_kernel::vault::{Vault, VaultError};
+use dvm_kernel::vault::Vault;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use zeroize::Zeroizing;
@@ -23,7 +23,7 @@ pub(crate) fn secrets(cluster: &Cluster, node: &str) -> Vec<[u8; 32]> {
     let mut vault = Vault::open(copy.path(), master, rng).unwrap();
     let mut secrets = Vec::new();
     for kind in ["own-keys", "key-share", "held-share"] {
-        let records = vault.txn::<_, VaultError>(|txn| txn.scan(kind)).unwrap();
+        let records = vault.scan(kind).unwrap();
         for record in records {
             let bytes = &record.plaintext;
             // Own keys are two of 32 bytes; a key share ends with the scalar; a held one is the scalar or a key share.
