@@ -174,6 +174,10 @@ impl Fields<'_> {
         self.writer.text(name);
         self.value(value)
     }
+
+    fn close(self) {
+        self.writer.close(self.head, self.base);
+    }
 }
 
 impl<'a> ser::Serializer for &'a mut Writer {
@@ -355,60 +359,35 @@ impl<'a> ser::Serializer for &'a mut Writer {
     }
 }
 
-impl ser::SerializeSeq for List<'_> {
-    type Ok = ();
-    type Error = Unrepresentable;
+/// Serde has a trait for each kind of list and of struct; they are all written the same way.
+macro_rules! compound {
+    ($what:ident: $($kind:ident, $method:ident($($name:ident: $ty:ty)?) => $add:ident;)+) => {$(
+        impl ser::$kind for $what<'_> {
+            type Ok = ();
+            type Error = Unrepresentable;
 
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
-        self.item(value)
-    }
+            fn $method<T: Serialize + ?Sized>(&mut self, $($name: $ty,)? value: &T) -> Done {
+                self.$add($($name,)? value)
+            }
 
-    fn end(self) -> Done {
-        self.close();
-        Ok(())
-    }
+            fn end(self) -> Done {
+                self.close();
+                Ok(())
+            }
+        }
+    )+};
 }
 
-impl ser::SerializeTuple for List<'_> {
-    type Ok = ();
-    type Error = Unrepresentable;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
-        self.item(value)
-    }
-
-    fn end(self) -> Done {
-        self.close();
-        Ok(())
-    }
+compound! { List:
+    SerializeSeq, serialize_element() => item;
+    SerializeTuple, serialize_element() => item;
+    SerializeTupleStruct, serialize_field() => item;
+    SerializeTupleVariant, serialize_field() => item;
 }
 
-impl ser::SerializeTupleStruct for List<'_> {
-    type Ok = ();
-    type Error = Unrepresentable;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
-        self.item(value)
-    }
-
-    fn end(self) -> Done {
-        self.close();
-        Ok(())
-    }
-}
-
-impl ser::SerializeTupleVariant for List<'_> {
-    type Ok = ();
-    type Error = Unrepresentable;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
-        self.item(value)
-    }
-
-    fn end(self) -> Done {
-        self.close();
-        Ok(())
-    }
+compound! { Fields:
+    SerializeStruct, serialize_field(name: &'static str) => field;
+    SerializeStructVariant, serialize_field(name: &'static str) => field;
 }
 
 impl ser::SerializeMap for Fields<'_> {
@@ -424,35 +403,7 @@ impl ser::SerializeMap for Fields<'_> {
     }
 
     fn end(self) -> Done {
-        self.writer.close(self.head, self.base);
-        Ok(())
-    }
-}
-
-impl ser::SerializeStruct for Fields<'_> {
-    type Ok = ();
-    type Error = Unrepresentable;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Done {
-        self.field(name, value)
-    }
-
-    fn end(self) -> Done {
-        self.writer.close(self.head, self.base);
-        Ok(())
-    }
-}
-
-impl ser::SerializeStructVariant for Fields<'_> {
-    type Ok = ();
-    type Error = Unrepresentable;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Done {
-        self.field(name, value)
-    }
-
-    fn end(self) -> Done {
-        self.writer.close(self.head, self.base);
+        self.close();
         Ok(())
     }
 }
