@@ -10,6 +10,7 @@
 //! Not here: frames, sealing, echo broadcast, permits, storage. The caller authenticates every sender.
 
 pub mod dkg;
+pub mod dkls23;
 mod key_share;
 mod preimage;
 mod secret;

@@ -1,0 +1,7 @@
+//! ECDSA signing by DKLs23.
+//!
+//! Source: Doerner, Kondi, Lee, shelat, "Threshold ECDSA in Three Rounds" (eprint 2023/765).
+//! Not here: frames, sealing, permits, bans, storage. The caller authenticates every sender.
+
+mod preimage;
+pub mod vole;
