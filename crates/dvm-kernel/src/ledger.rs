@@ -3,10 +3,12 @@
 //! Always true: a count is durable before the reply that it counts; a compromised runtime can raise counts of its own
 //! kernel and lower none.
 
+use std::collections::BTreeMap;
+
 use dvm_core::codec::{Artifact, link_of};
 use dvm_core::intent::{Act, CanonicalIntent};
 use dvm_core::{KeyId, Link, NodeId, ReasonCode};
-use dvm_governance::Authority;
+use dvm_governance::{Authority, KeyRecord};
 use serde::{Deserialize, Serialize};
 
 use crate::stop::{Stop, ensure};
@@ -27,11 +29,17 @@ pub(crate) struct Usage {
     failures: Vec<(u64, u32)>,
     /// (log size at the time, who): signers that a check of this kernel's own named, over what their kernels signed.
     banned: Vec<(u64, NodeId)>,
+    /// (log size at the time, who together): signers whose signature failed without naming anybody. One of them may have
+    /// cheated, so the same ones do not try again.
+    suspended: Vec<(u64, Vec<NodeId>)>,
 }
 
 impl Artifact for Usage {
-    const SCHEMA: &'static str = "dvm/kernel-usage/1";
+    const SCHEMA: &'static str = "dvm/kernel-usage/2";
 }
+
+/// Sets that are remembered. A key that failed with more of them is frozen for all, whatever its floor says.
+const SUSPENDED_MAX: usize = 1_024;
 
 fn usage_id(act: &Act) -> Vec<u8> {
     match act {
@@ -97,16 +105,61 @@ impl Usage {
         count(&mut self.failures, log_size);
     }
 
-    /// Keeps a cheater from this key until a decision unfreezes it.
+    /// Keeps a cheater from this key until an event lifts the ban.
     pub(crate) fn ban(&mut self, log_size: u64, node: NodeId) {
         self.banned.retain(|(_, known)| *known != node);
         self.banned.push((log_size, node));
     }
 
-    /// Whether a node may not sign with this key. Its number in the log is read as for failures.
-    pub(crate) fn bans(&self, node: &NodeId, unfrozen_seq: Option<u64>) -> bool {
-        let after = |size: u64| unfrozen_seq.is_none_or(|seq| size > seq);
-        self.banned.iter().any(|(size, banned)| banned == node && after(*size))
+    /// Keeps these signers from signing together with this key until an event unfreezes it.
+    pub(crate) fn suspend(&mut self, log_size: u64, signers: &[NodeId], lifted: Lifted<'_>) {
+        self.suspended.retain(|(size, known)| lifted.leaves(*size) && known != signers);
+        if self.suspended.len() < SUSPENDED_MAX {
+            self.suspended.push((log_size, signers.to_vec()));
+        }
+    }
+
+    /// Whether one of these nodes cheated on the key.
+    pub(crate) fn bans(&self, nodes: &[NodeId], lifted: Lifted<'_>) -> bool {
+        let mut bans = self.banned.iter().filter(|(size, node)| lifted.leaves_ban(*size, node));
+        bans.any(|(_, banned)| nodes.contains(banned))
+    }
+
+    /// Refuses signers with whom this kernel does not sign: a cheater among them, or a set that failed.
+    pub(crate) fn may_sign(&self, signers: &[NodeId], lifted: Lifted<'_>) -> Result<(), Stop> {
+        let banned = self.bans(signers, lifted);
+        ensure(!banned, ReasonCode::PartyBanned, "a signer cheated on this key")?;
+        let suspended = self.suspended.iter().filter(|(size, _)| lifted.leaves(*size));
+        let known = suspended.clone().any(|(_, known)| known == signers);
+        ensure(
+            !known && suspended.count() < SUSPENDED_MAX,
+            ReasonCode::KeyFrozen,
+            "this signer set is suspended",
+        )
+    }
+}
+
+/// The events that lift what a kernel holds against signers of a key. The number of an event is the size of the log
+/// before it: what came at that size came before the event.
+#[derive(Clone, Copy)]
+pub(crate) struct Lifted<'a> {
+    /// Lifts failures and suspensions.
+    unfrozen: Option<u64>,
+    /// Lift bans.
+    unbanned: &'a BTreeMap<NodeId, u64>,
+}
+
+impl<'a> Lifted<'a> {
+    pub(crate) fn of(record: &'a KeyRecord) -> Self {
+        Self { unfrozen: record.unfrozen_seq, unbanned: &record.unbanned }
+    }
+
+    fn leaves(self, size: u64) -> bool {
+        self.unfrozen.is_none_or(|seq| size > seq)
+    }
+
+    fn leaves_ban(self, size: u64, node: &NodeId) -> bool {
+        self.unbanned.get(node).is_none_or(|seq| size > *seq)
     }
 }
 
@@ -173,16 +226,81 @@ mod tests {
         assert_eq!(usage.failures_after(Some(7)), 1);
     }
 
+    fn nodes<const N: usize>(names: [&str; N]) -> [NodeId; N] {
+        names.map(|name| name.parse().unwrap())
+    }
+
+    fn told(outcome: Result<(), Stop>) -> Option<ReasonCode> {
+        outcome.err().map(|stop| match stop {
+            Stop::Refused { code, .. } => code,
+            other => panic!("{other:?}"),
+        })
+    }
+
     #[test]
-    fn ban_holds_for_its_node_until_the_key_is_unfrozen_after_it() {
-        let (cheater, honest) = ("n2".parse().unwrap(), "n3".parse().unwrap());
+    fn ban_holds_for_its_node_until_an_event_lifts_it_for_that_node() {
+        let [cheater, honest, third] = nodes(["n2", "n3", "n4"]);
+        let with = |lifted: &[(&NodeId, u64)]| -> BTreeMap<NodeId, u64> {
+            lifted.iter().map(|(node, seq)| ((*node).clone(), *seq)).collect()
+        };
         let mut usage = Usage::default();
-        usage.ban(7, cheater);
-        let cheater = "n2".parse().unwrap();
-        assert!(usage.bans(&cheater, None) && usage.bans(&cheater, Some(6)));
-        assert!(!usage.bans(&cheater, Some(7)) && !usage.bans(&honest, None));
+        usage.ban(7, cheater.clone());
+        let together = [cheater.clone(), honest.clone()];
+        for (unbanned, banned) in [
+            (with(&[]), true),
+            (with(&[(&cheater, 6)]), true),
+            (with(&[(&honest, 7)]), true),
+            (with(&[(&cheater, 7)]), false),
+        ] {
+            // Unfreezing the key forgives failures and no cheater.
+            let lifted = Lifted { unfrozen: Some(9), unbanned: &unbanned };
+            assert_eq!(usage.bans(&together, lifted), banned, "{unbanned:?}");
+            let code = banned.then_some(ReasonCode::PartyBanned);
+            assert_eq!(told(usage.may_sign(&together, lifted)), code);
+            assert_eq!(told(usage.may_sign(&[honest.clone(), third.clone()], lifted)), None);
+        }
         usage.ban(8, cheater.clone());
-        assert!(usage.bans(&cheater, Some(7)));
+        let unbanned = with(&[(&cheater, 7)]);
+        assert!(usage.bans(&together, Lifted { unfrozen: None, unbanned: &unbanned }));
+    }
+
+    #[test]
+    fn signers_that_failed_without_a_name_do_not_sign_together_until_the_key_is_unfrozen() {
+        let [a, b, c] = nodes(["n1", "n2", "n3"]);
+        let unbanned = BTreeMap::new();
+        let lifted = |unfrozen| Lifted { unfrozen, unbanned: &unbanned };
+        let mut usage = Usage::default();
+        usage.suspend(7, &[a.clone(), b.clone()], lifted(None));
+        for (unfrozen, code) in [
+            (None, Some(ReasonCode::KeyFrozen)),
+            (Some(6), Some(ReasonCode::KeyFrozen)),
+            (Some(7), None),
+        ] {
+            let pair = [a.clone(), b.clone()];
+            assert_eq!(told(usage.may_sign(&pair, lifted(unfrozen))), code, "{unfrozen:?}");
+        }
+        for other in [vec![a.clone(), c.clone()], vec![a, b, c]] {
+            assert_eq!(told(usage.may_sign(&other, lifted(None))), None);
+        }
+    }
+
+    #[test]
+    fn key_that_failed_with_too_many_sets_is_frozen_for_all_until_it_is_unfrozen() {
+        let unbanned = BTreeMap::new();
+        let lifted = |unfrozen| Lifted { unfrozen, unbanned: &unbanned };
+        let set = |number: usize| nodes([&format!("n{number}"), "zz"]);
+        let mut usage = Usage::default();
+        for number in 1..SUSPENDED_MAX {
+            usage.suspend(7, &set(number), lifted(None));
+        }
+        assert_eq!(told(usage.may_sign(&set(0), lifted(None))), None);
+        usage.suspend(7, &set(SUSPENDED_MAX), lifted(None));
+        assert_eq!(told(usage.may_sign(&set(0), lifted(None))), Some(ReasonCode::KeyFrozen));
+        assert_eq!(told(usage.may_sign(&set(0), lifted(Some(7)))), None);
+        // What was lifted makes room.
+        usage.suspend(8, &set(0), lifted(Some(7)));
+        assert_eq!(told(usage.may_sign(&set(0), lifted(Some(7)))), Some(ReasonCode::KeyFrozen));
+        assert_eq!(told(usage.may_sign(&set(1), lifted(Some(7)))), None);
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod unseal;
 pub mod vault;
 
 mod authority;
+mod bans;
 mod course;
 mod deny;
 mod gate;

@@ -221,7 +221,7 @@ impl Kernel {
         // Once per result, for its frames can be brought again and again; a ban is the same each time.
         let unattributed = failure == Failure::Unattributed;
         if !unattributed || !record.failed {
-            self.count_failure(&record.intent, &failure, &mut draft)?;
+            self.count_failure((&record.intent, &record.header), &failure, &mut draft)?;
             record.failed |= unattributed;
         }
         let gate = record.gate;
@@ -319,7 +319,7 @@ fn signature(
 fn key_fact(ready: &KeyReady, plan: &Plan, peers: &Peers, heard: &Heard) -> Result<Bytes, Failure> {
     let step = op_step(plan, MicroOp::OpenKey).ok_or(Failure::Bug)?;
     for (node, peer) in peers {
-        let blamed = || Failure::Blamed(node.clone());
+        let blamed = || Failure::Blamed(vec![node.clone()]);
         let said = heard.payloads.get(&(step, node.clone())).ok_or_else(blamed)?;
         let fact: Signed<KeyReady> = codec::decode(said).map_err(|_| blamed())?;
         let body = fact.verify(peer.passport.kernel_key).map_err(|_| blamed())?;

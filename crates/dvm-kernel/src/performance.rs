@@ -12,51 +12,18 @@ use dvm_core::digest::{self, Domain, Tagged};
 use dvm_core::intent::Backend;
 use dvm_core::{B32, Bytes, NodeId, ReasonCode};
 use dvm_microcode::{Ed25519, FrostSuite, KeyShare, Secp256k1Tr, Secret, Session};
-use dvm_score::MicroOp;
+use dvm_score::Step;
 use rand_core::CryptoRngCore;
-use zeroize::Zeroizing;
 
 use crate::group_keys::GroupKeys;
 
+mod inbox;
 mod keygen;
 mod signing;
 
+pub(crate) use inbox::{Inbox, Mail};
 use keygen::Keygen;
 use signing::Signing;
-
-/// Payloads that reached this kernel, and its own broadcasts, by micro-op and sender. Sealed ones are opened.
-#[derive(Default)]
-pub(crate) struct Inbox(Vec<(MicroOp, NodeId, Zeroizing<Vec<u8>>)>);
-
-impl Inbox {
-    pub(crate) fn put(&mut self, op: MicroOp, from: NodeId, bytes: Zeroizing<Vec<u8>>) {
-        self.0.push((op, from, bytes));
-    }
-
-    fn of(&self, op: MicroOp) -> impl Iterator<Item = (String, &Zeroizing<Vec<u8>>)> {
-        let of_op = self.0.iter().filter(move |(o, _, _)| *o == op);
-        of_op.map(|(_, from, bytes)| (from.as_str().to_owned(), bytes))
-    }
-
-    /// Public payloads of an op.
-    fn public(&self, op: MicroOp) -> BTreeMap<String, Vec<u8>> {
-        self.of(op).map(|(from, bytes)| (from, bytes.to_vec())).collect()
-    }
-
-    /// Payloads of an op that are digests.
-    fn digests(&self, op: MicroOp) -> Result<BTreeMap<String, [u8; 32]>, Fault> {
-        let digest = |(from, bytes): (String, &Zeroizing<Vec<u8>>)| {
-            let digest = bytes.as_slice().try_into().map_err(|_| Rule::UnexpectedMessage)?;
-            Ok((from, digest))
-        };
-        self.of(op).map(digest).collect()
-    }
-
-    /// Secret payloads of an op.
-    fn secret(&self, op: MicroOp) -> BTreeMap<String, Secret<Vec<u8>>> {
-        self.of(op).map(|(from, bytes)| (from, Secret::new(bytes.to_vec()))).collect()
-    }
-}
 
 /// What a step says and shows. Private payloads are not sealed yet.
 #[derive(Default)]
@@ -133,13 +100,14 @@ impl Performance {
     /// Performs one step.
     pub(crate) fn perform(
         &mut self,
-        op: MicroOp,
+        step: &Step,
         inbox: &Inbox,
         rng: &mut dyn CryptoRngCore,
     ) -> Result<Said, Fault> {
+        let mail = inbox.mail(step);
         match self {
-            Self::Ed25519(play) => play.perform(op, inbox, rng),
-            Self::Secp256k1Tr(play) => play.perform(op, inbox, rng),
+            Self::Ed25519(play) => play.perform(step, mail, rng),
+            Self::Secp256k1Tr(play) => play.perform(step, mail, rng),
         }
     }
 
@@ -172,13 +140,17 @@ impl<C: FrostSuite> Play<C> {
 
     fn perform(
         &mut self,
-        op: MicroOp,
-        inbox: &Inbox,
+        step: &Step,
+        mail: Mail<'_>,
         rng: &mut dyn CryptoRngCore,
     ) -> Result<Said, Fault> {
+        // One key or one signature: a plan for more is not performed with the state of one.
+        if mail.item != 0 {
+            return Err(Rule::UnexpectedMessage.into());
+        }
         match self {
-            Self::Keygen(keygen) => keygen.perform(op, inbox, rng),
-            Self::Signing(signing) => signing.perform(op, inbox, rng),
+            Self::Keygen(keygen) => keygen.perform(step.op, mail, rng),
+            Self::Signing(signing) => signing.perform(step.op, mail, rng),
         }
     }
 
@@ -203,11 +175,13 @@ pub(crate) fn handle(execution_id: &B32, step: u16) -> B32 {
 /// Why a level gave no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The check names this peer.
-    Blamed(NodeId),
+    /// Checks name these peers. Never empty; in roster order.
+    Blamed(Vec<NodeId>),
     /// A final check failed and names nobody: the only kind that counts towards freezing the key. Were blame counted
     /// too, one cheater could switch off a key for everybody.
     Unattributed,
+    /// Nothing failed here: this kernel does not go on with these signers, because of another run.
+    Barred(ReasonCode),
     /// A rule of the protocol; no peer is to blame.
     Rule,
     /// An invariant of our own.
@@ -215,10 +189,11 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// How it is told to peers and receipts: one code whatever check failed, and whom it names.
+    /// How it is told to peers and receipts: one code whatever check failed, and the first whom it names.
     pub(crate) fn told(&self) -> (ReasonCode, Option<NodeId>) {
         match self {
-            Self::Blamed(node) => (ReasonCode::PayloadRejected, Some(node.clone())),
+            Self::Blamed(culprits) => (ReasonCode::PayloadRejected, culprits.first().cloned()),
+            Self::Barred(code) => (*code, None),
             Self::Unattributed | Self::Rule => (ReasonCode::PayloadRejected, None),
             Self::Bug => (ReasonCode::Internal, None),
         }
@@ -229,8 +204,9 @@ impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Blame { culprits, .. } => {
-                let named = culprits.first().and_then(|p| p.node.parse().ok());
-                named.map_or(Self::Bug, Self::Blamed)
+                let named: Option<Vec<NodeId>> =
+                    culprits.iter().map(|party| party.node.parse().ok()).collect();
+                named.filter(|n| !n.is_empty()).map_or(Self::Bug, Self::Blamed)
             }
             Fault::Unattributed(_) => Self::Unattributed,
             Fault::Refused(_) => Self::Rule,

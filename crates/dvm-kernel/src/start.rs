@@ -18,7 +18,7 @@ use dvm_score::Plan;
 use crate::authority::Pinned;
 use crate::course::{Course, Peer, PeerBoot, Peers};
 use crate::held::key_share_id;
-use crate::ledger::{self, Usage};
+use crate::ledger;
 use crate::performance::{Inbox, KeygenTerms, Performance};
 use crate::phase::{Phase, Verb};
 use crate::run::{Admitted, Running, Stage};
@@ -140,7 +140,7 @@ impl Kernel {
     ) -> Answer {
         let header = &proposal.header;
         ensure(frames.is_empty(), ReasonCode::BindingMismatch, "an act starts without frames")?;
-        self.refuse_banned(header)?;
+        self.refuse_signers(header)?;
         let run = self
             .runs
             .get(&header.intent)
@@ -186,16 +186,6 @@ impl Kernel {
         Ok(KernelReply::Started { execution_id, permits })
     }
 
-    /// Refuses a signer that cheated on this key.
-    fn refuse_banned(&mut self, header: &RunHeader) -> Result<(), Stop> {
-        let Some(run) = self.runs.get(&header.intent) else { return Ok(()) };
-        let act = run.intent.act.clone();
-        let usage = Usage::load(&mut self.vault, &act)?;
-        let unfrozen = self.pinned()?.state.key(act.key_id()).and_then(|r| r.unfrozen_seq);
-        let banned = header.participants.iter().any(|node| usage.bans(node, unfrozen));
-        ensure(!banned, ReasonCode::PartyBanned, "a signer cheated on this key")
-    }
-
     fn running(
         &self,
         header: RunHeader,
@@ -211,12 +201,12 @@ impl Kernel {
             header_link: link_of(&header),
             admission: open.body.admission,
             course: Course::new(header.execution_id(), header.plan_id, seed),
+            inbox: Inbox::of(&plan),
             plan,
             peers,
             backend,
             signs: ready.zip(act.bytes_to_sign().map(<[u8]>::to_vec)),
             performance,
-            inbox: Inbox::default(),
             microtrace: microtrace_of(&seed),
             raised: Vec::new(),
             header,

@@ -5,6 +5,8 @@
 //! transaction before its reply exists; a level that failed ends the run. A crash anywhere in here loses the run's
 //! one-time material with the process, which costs one attempt and no secret.
 
+use std::collections::BTreeSet;
+
 use dvm_core::authority::KeyReady;
 use dvm_core::call::{KernelReply, LevelReply};
 use dvm_core::codec::{self, Artifact, link_of};
@@ -19,7 +21,6 @@ use zeroize::Zeroizing;
 use crate::course::{Asked, Heard};
 use crate::hedge::Hedged;
 use crate::held::{Commitment, Gate, HeldRecord, Holding};
-use crate::ledger::Usage;
 use crate::level::{self, Output, Place, Request, Word};
 use crate::performance::{Failure, Made, Said};
 use crate::phase::{Phase, Verb};
@@ -114,7 +115,12 @@ impl Kernel {
         let steps: Vec<Step> = running.plan.at_level(level).cloned().collect();
         let mut output = Output::default();
         let mut rng = self.hedged(&running, level);
-        let performed = self.receive(&mut running, &mut heard).map_err(|f| (0, f)).and_then(|()| {
+        let barred = self.barred(&intent, &running.header)?;
+        let received = match barred {
+            Some(failure) => Err(failure),
+            None => self.receive(&mut running, &mut heard),
+        };
+        let performed = received.map_err(|failure| (0, failure)).and_then(|()| {
             let mut finished = None;
             for (at, (step, event)) in steps.iter().zip(&events).enumerate() {
                 let word = self
@@ -134,7 +140,7 @@ impl Kernel {
                     output.fail(event, code, blame);
                 }
                 running.course.advance(heard, &events, B32::default());
-                self.count_failure(&intent, &failure, &mut draft)?;
+                self.count_failure((&intent, &running.header), &failure, &mut draft)?;
                 let receipt =
                     Some(self.permit_receipt(&running, &mut draft, (None, Some(code), now_ms))?);
                 let results = output.results;
@@ -191,21 +197,31 @@ impl Kernel {
         Ok(reply)
     }
 
-    /// Puts the level's payloads where the steps find them; sealed ones are opened here.
+    /// Puts the level's payloads where the steps find them; sealed ones are opened here. All who sealed what does not
+    /// open are named.
     fn receive(&self, running: &mut Running, heard: &mut Heard) -> Result<(), Failure> {
         let pinned = self.pinned.as_ref().ok_or(Failure::Bug)?;
+        let mut culprits = BTreeSet::new();
         for ((index, from), bytes) in std::mem::take(&mut heard.payloads) {
             let step = running.plan.steps.get(usize::from(index)).ok_or(Failure::Bug)?;
             let bytes = if step.phase.kind == PhaseKind::P2p {
                 let info = seal_info(running, step, (&from, &pinned.node));
-                let opened = self.identity.sealing().open(&info, &step.index.to_be_bytes(), &bytes);
-                opened.map_err(|_| Failure::Blamed(from.clone()))?
+                let aad = step.index.to_be_bytes();
+                let Ok(opened) = self.identity.sealing().open(&info, &aad, &bytes) else {
+                    culprits.insert(from);
+                    continue;
+                };
+                opened
             } else {
                 Zeroizing::new(bytes.0)
             };
-            running.inbox.put(step.op, from, bytes);
+            running.inbox.put(step, from, bytes);
         }
-        Ok(())
+        if culprits.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::Blamed(culprits.into_iter().collect()))
+        }
     }
 
     fn perform_step(
@@ -223,11 +239,11 @@ impl Kernel {
             let broadcast = Some(Bytes(result_ref.0.to_vec()));
             return Ok(Word { broadcast, ..Word::default() });
         }
-        let said = running.performance.perform(step.op, &running.inbox, rng)?;
+        let said = running.performance.perform(step, &running.inbox, rng)?;
         running.microtrace = traced(running.microtrace, step, &said);
         let me = self.pinned.as_ref().map(|p| p.node.clone()).ok_or(Failure::Bug)?;
         if let Some(own) = &said.broadcast {
-            running.inbox.put(step.op, me.clone(), Zeroizing::new(own.clone()));
+            running.inbox.put(step, me.clone(), Zeroizing::new(own.clone()));
         }
         let mut word =
             Word { broadcast: said.broadcast.map(Bytes), public: said.public, ..Word::default() };
@@ -236,7 +252,7 @@ impl Kernel {
             let info = seal_info(running, step, (&me, to));
             let (key, aad) = (peer.passport.sealing_key.0, step.index.to_be_bytes());
             let sealed = plain.expose(|plain| seal::seal(&key, &info, &aad, plain, rng));
-            let sealed = sealed.map_err(|_| Failure::Blamed(to.clone()))?;
+            let sealed = sealed.map_err(|_| Failure::Blamed(vec![to.clone()]))?;
             word.private.push((to.clone(), Bytes(sealed)));
         }
         Ok(word)
@@ -342,27 +358,6 @@ impl Kernel {
             time_ms: now_ms,
         };
         Ok(Signed::new(receipt, self.identity.signer()))
-    }
-
-    /// Counts a failed check of an intent's key, or bans whom it names from the key, with the draft that ends the run.
-    /// Nobody is banned from key generation: it has no key yet, and needs every holder.
-    pub(crate) fn count_failure(
-        &mut self,
-        intent: &CanonicalIntent,
-        failure: &Failure,
-        draft: &mut Draft,
-    ) -> Result<(), Stop> {
-        let log_size = self.pinned()?.state.head().size;
-        let mut usage = Usage::load(&mut self.vault, &intent.act)?;
-        match failure {
-            Failure::Unattributed => usage.failed(log_size),
-            Failure::Blamed(node) if !matches!(intent.act, Act::KeyGenerate { .. }) => {
-                usage.ban(log_size, node.clone());
-            }
-            Failure::Blamed(_) | Failure::Rule | Failure::Bug => return Ok(()),
-        }
-        usage.save(draft, &intent.act);
-        Ok(())
     }
 
     /// Ends a running act with its receipt.

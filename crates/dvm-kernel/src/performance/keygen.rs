@@ -8,7 +8,7 @@ use dvm_microcode::{FrostSuite, KeyShare, Secret, Session};
 use dvm_score::MicroOp;
 use rand_core::CryptoRngCore;
 
-use super::{Inbox, Made, Said};
+use super::{Made, Mail, Said};
 
 /// What a kernel that does not probe sends in place of a share, so that all frames look alike in kind.
 const NO_PROBE_SHARE: &[u8] = &[0];
@@ -52,7 +52,7 @@ impl<C: FrostSuite> Keygen<C> {
     pub(super) fn perform(
         &mut self,
         op: MicroOp,
-        inbox: &Inbox,
+        mail: Mail<'_>,
         mut rng: &mut dyn CryptoRngCore,
     ) -> Result<Said, Fault> {
         let state = std::mem::replace(&mut self.state, State::Spent);
@@ -64,14 +64,14 @@ impl<C: FrostSuite> Keygen<C> {
                 State::Committed(committed)
             }
             (MicroOp::DkgOpen, State::Committed(committed)) => {
-                let (opened, opening) = dkg::open(committed, inbox.digests(MicroOp::DkgCommit)?)?;
+                let (opened, opening) = dkg::open(committed, mail.digests(MicroOp::DkgCommit)?)?;
                 let copy =
                     |peer: &String| (peer.clone(), opening.expose(|o| Secret::new(o.clone())));
                 said.private = self.peers.iter().map(copy).collect();
                 State::Opened(opened)
             }
             (MicroOp::DkgShare, State::Opened(opened)) => {
-                let openings = inbox.of(MicroOp::DkgOpen);
+                let openings = mail.of(MicroOp::DkgOpen);
                 let verified: Result<Vec<_>, Fault> = openings
                     .map(|(from, bytes)| dkg::receive_opening(&opened, &from, bytes))
                     .collect();
@@ -80,7 +80,7 @@ impl<C: FrostSuite> Keygen<C> {
                 State::Shared(shared)
             }
             (MicroOp::DkgFinish, State::Shared(shared)) => {
-                State::Unconfirmed(dkg::finish(shared, &inbox.secret(MicroOp::DkgShare))?)
+                State::Unconfirmed(dkg::finish(shared, &mail.secret(MicroOp::DkgShare))?)
             }
             (MicroOp::DkgConfirm, State::Unconfirmed(unconfirmed)) => {
                 said.broadcast = Some(unconfirmed.transcript().to_vec());
@@ -88,12 +88,12 @@ impl<C: FrostSuite> Keygen<C> {
             }
             (MicroOp::ProbeCommit, state) => self.probe_commit(state, &mut said, rng)?,
             (MicroOp::ProbeSign, State::Unconfirmed(unconfirmed)) => {
-                let agreed = dkg::agree(unconfirmed, &inbox.digests(MicroOp::DkgConfirm)?)?;
-                self.probe_sign(agreed, inbox, &mut said)?
+                let agreed = dkg::agree(unconfirmed, &mail.digests(MicroOp::DkgConfirm)?)?;
+                self.probe_sign(agreed, mail, &mut said)?
             }
             (MicroOp::ProbeVerify, State::Agreed(agreed)) => {
-                let commitments = self.of_probers(inbox.public(MicroOp::ProbeCommit));
-                let mut shares = self.of_probers(inbox.secret(MicroOp::ProbeSign));
+                let commitments = self.of_probers(mail.public(MicroOp::ProbeCommit));
+                let mut shares = self.of_probers(mail.secret(MicroOp::ProbeSign));
                 if let Some(own) = self.probe_share.take() {
                     shares.insert(self.me.clone(), own);
                 }
@@ -126,7 +126,7 @@ impl<C: FrostSuite> Keygen<C> {
     fn probe_sign(
         &mut self,
         agreed: Agreed<C>,
-        inbox: &Inbox,
+        mail: Mail<'_>,
         said: &mut Said,
     ) -> Result<State<C>, Fault> {
         let Some(nonces) = self.nonces.take() else {
@@ -134,7 +134,7 @@ impl<C: FrostSuite> Keygen<C> {
             said.private = self.peers.iter().map(marker).collect();
             return Ok(State::Agreed(agreed));
         };
-        let commitments = self.of_probers(inbox.public(MicroOp::ProbeCommit));
+        let commitments = self.of_probers(mail.public(MicroOp::ProbeCommit));
         let share = dkg::probe_partial(&agreed, nonces, &commitments)?;
         let copy = |peer: &String| (peer.clone(), share.expose(|s| Secret::new(s.clone())));
         said.private = self.peers.iter().map(copy).collect();

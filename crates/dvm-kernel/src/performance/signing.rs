@@ -9,7 +9,7 @@ use dvm_microcode::{FrostSuite, KeyShare, Secret};
 use dvm_score::MicroOp;
 use rand_core::CryptoRngCore;
 
-use super::{Inbox, Made, Said, message_digest};
+use super::{Made, Mail, Said, message_digest};
 
 /// One signature.
 pub(crate) struct Signing<C: FrostSuite> {
@@ -30,7 +30,7 @@ impl<C: FrostSuite> Signing<C> {
     pub(super) fn perform(
         &mut self,
         op: MicroOp,
-        inbox: &Inbox,
+        mail: Mail<'_>,
         mut rng: &mut dyn CryptoRngCore,
     ) -> Result<Said, Fault> {
         let mut said = Said::default();
@@ -41,7 +41,7 @@ impl<C: FrostSuite> Signing<C> {
                 said.broadcast = Some(commitment);
             }
             MicroOp::BindingFactor => {
-                self.commitments = inbox.public(MicroOp::NonceCommit);
+                self.commitments = mail.public(MicroOp::NonceCommit);
                 let binding = sign::bind(self.key.group(), &self.commitments, &self.message)?;
                 said.public = Some(Bytes(binding.r().to_vec()));
                 self.binding = Some(binding);

@@ -391,6 +391,56 @@ fn cheater_is_named_and_banned_from_the_key_for_good_and_the_others_sign() {
     cluster.held_signature(b"content", "four", ["n1", "n3"], BACKEND);
 }
 
+/// n1 catches n2 in a run of an intent of this name.
+fn cheated(cluster: &mut Cluster, name: &str) {
+    let mut course = running(cluster, name, ["n1", "n2"]);
+    cluster.advance(&mut course, |_, course, node| Cluster::step_call(course, node));
+    let call = altered(&course, |call| corrupt_commitment(&mut frames_of(call)[0]));
+    let reply = level(cluster.call("n1", call));
+    assert_eq!(reply.header, None);
+}
+
+fn running(cluster: &mut Cluster, name: &str, by: [&str; 2]) -> Course {
+    let intent = cluster.sign_intent(b"content", name);
+    let opens = by.map(|node| cluster.open(node, &intent, Some(b"content"))).to_vec();
+    let (proposal, plan) = cluster.proposal(&intent, opens, BACKEND);
+    cluster.start(&proposal, plan, &BTreeMap::new())
+}
+
+#[test]
+fn ban_holds_until_governors_lift_it_and_not_because_they_unfroze_the_key() {
+    let mut cluster = Cluster::roomy(BACKEND);
+    cheated(&mut cluster, "one");
+    let key_id: dvm_core::KeyId = id("treasury");
+    cluster.govern(EventKind::KeyUnfrozen { key_id: key_id.clone() }, None);
+    let intent = cluster.sign_intent(b"content", "two");
+    let opens = ["n1", "n2"].map(|node| cluster.open(node, &intent, Some(b"content"))).to_vec();
+    let (proposal, _) = cluster.proposal(&intent, opens, BACKEND);
+    cluster.refused("n1", start_call(&proposal), ReasonCode::PartyBanned);
+    cluster.govern(EventKind::PairUnbanned { key_id, node: id("n2") }, None);
+    cluster.held_signature(b"content", "three", ["n1", "n2"], BACKEND);
+}
+
+#[test]
+fn run_under_way_with_a_banned_signer_ends_with_its_receipt_and_that_with_another_goes_on() {
+    let mut cluster = Cluster::roomy(BACKEND);
+    let step = |_: &Cluster, course: &Course, node: &_| Cluster::step_call(course, node);
+    let mut with_cheater = running(&mut cluster, "one", ["n1", "n2"]);
+    let mut without = running(&mut cluster, "two", ["n1", "n3"]);
+    cluster.advance(&mut with_cheater, step);
+    cluster.advance(&mut without, step);
+    cheated(&mut cluster, "three");
+    let next = Cluster::step_call(&with_cheater, &id("n1"));
+    let reply = level(cluster.call("n1", next));
+    let ended = dvm_core::trace::Outcome::Fault { code: ReasonCode::PartyBanned, blame: None };
+    assert_eq!((&reply.results[0].outcome, &reply.header), (&ended, &None));
+    assert!(reply.frames.is_empty() && reply.next.is_empty());
+    assert_eq!(reply.receipt.unwrap().body.aborted, Some(ReasonCode::PartyBanned));
+    assert!(cluster.phases("n1").is_empty());
+    cluster.run_to_held(&mut without);
+    assert_eq!(cluster.phases("n1"), ["Held"]);
+}
+
 /// One key generation in which n2 states another transcript to all: n1's reply at level 7, where it shows.
 fn disagreed(cluster: &mut Cluster) -> dvm_core::call::LevelReply {
     let intent = cluster.keygen_intent(BACKEND);

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use dvm_core::frame::Outgoing;
 use dvm_core::{Bytes, NodeId, ReasonCode};
+use dvm_microcode::Ed25519;
 use dvm_score::MicroOp;
 
 use crate::harness::id;
-use crate::liar::{Generation, Heard, LIAR, Word};
+use crate::liar::{self, Heard, LIAR, Word};
+
+type Generation = liar::Generation<Ed25519>;
 
 /// The bytes in front of a package's coefficients: a version, the suite, and how many follow.
 const HEAD: usize = 6;

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use dvm_blame::Roster;
 use dvm_blame::layout::Writer;
+use dvm_blame::{Roster, Suite};
 use dvm_core::call::{KernelReply, LevelReply};
 use dvm_core::digest::{Domain, Tagged, sha256};
 use dvm_core::frame::{self, Envelope, FrameHeader, OutTree, Outgoing};
@@ -15,7 +15,7 @@ use dvm_core::{B32, Bytes, NodeId, ReasonCode, Signed};
 use dvm_kernel::seal::{SealingKey, seal};
 use dvm_microcode::dkg::{self, Agreed, Committed, Opened, Shared, Unconfirmed};
 use dvm_microcode::sign::Nonces;
-use dvm_microcode::{Ed25519, Secret, Session};
+use dvm_microcode::{FrostSuite, Secret, Session};
 use dvm_score::{MicroOp, Step};
 use ed25519_dalek::SigningKey;
 use rand_chacha::ChaCha20Rng;
@@ -53,6 +53,19 @@ pub(crate) fn retold(frame: &Envelope, change: impl Fn(u16, &mut Vec<u8>)) -> En
     resigned(header, &tree).remove(0)
 }
 
+/// What a sealed word is bound to.
+fn seal_info(course: &Course, level: u16, (from, to): (&str, &str)) -> [u8; 32] {
+    let header = &course.header;
+    let tagged = Tagged::new(Domain::Seal)
+        .part(&header.cluster.to_bytes())
+        .number(header.key_epoch.into())
+        .part(&course.execution_id.0)
+        .number(level.into())
+        .part(from.as_bytes())
+        .part(to.as_bytes());
+    tagged.finish().0
+}
+
 /// A level's envelopes under a header that its sender's kernel key signs.
 pub(crate) fn resigned(header: FrameHeader, tree: &OutTree) -> Vec<Envelope> {
     let (signing, _) = keys(header.from.as_str());
@@ -66,14 +79,22 @@ pub(crate) struct Word {
     pub(crate) bytes: Vec<u8>,
 }
 
-enum State {
-    Fresh(Session<Ed25519>),
-    Committed(Committed<Ed25519>),
-    Opened(Opened<Ed25519>),
-    Shared(Shared<Ed25519>),
-    Unconfirmed(Unconfirmed<Ed25519>, Nonces<Ed25519>),
-    Agreed(Agreed<Ed25519>),
+enum State<C: FrostSuite> {
+    Fresh(Session<C>),
+    Committed(Committed<C>),
+    Opened(Opened<C>),
+    Shared(Shared<C>),
+    Unconfirmed(Unconfirmed<C>, Nonces<C>),
+    Agreed(Agreed<C>),
     Spent,
+}
+
+/// The backend whose keys are of this suite.
+fn backend<C: FrostSuite>() -> Backend {
+    match C::SUITE {
+        Suite::FrostEd25519 => Backend::FrostEd25519,
+        Suite::FrostSecp256k1Tr => Backend::FrostSecp256k1Tr,
+    }
 }
 
 /// What one honest kernel did in the last level that ran.
@@ -88,7 +109,7 @@ pub(crate) enum Heard {
 }
 
 /// A key generation of all nodes in which one is the liar.
-pub(crate) struct Generation {
+pub(crate) struct Generation<C: FrostSuite> {
     pub(crate) cluster: Cluster,
     pub(crate) course: Course,
     boot: Boot,
@@ -96,7 +117,7 @@ pub(crate) struct Generation {
     signing: SigningKey,
     sealing: SealingKey,
     rng: ChaCha20Rng,
-    state: State,
+    state: State<C>,
     /// What was broadcast, by op and sender.
     broadcasts: BTreeMap<(MicroOp, String), Vec<u8>>,
     own_root: B32,
@@ -105,43 +126,31 @@ pub(crate) struct Generation {
     pub(crate) opening: Vec<u8>,
 }
 
-impl Generation {
+impl<C: FrostSuite> Generation<C> {
     /// All kernels have opened and started the same run.
     pub(crate) fn started() -> Self {
         let mut cluster = Cluster::formed();
-        Self::next(&mut cluster, 0).attached(cluster)
+        next(backend::<C>(), &mut cluster, 0).attached(cluster)
     }
 
     /// One more generation by kernels that are there already.
     pub(crate) fn again(self) -> Self {
         let mut cluster = self.cluster;
-        Self::next(&mut cluster, 1).attached(cluster)
-    }
-
-    fn next(cluster: &mut Cluster, round: u8) -> Unattached {
-        let backend = Backend::FrostEd25519;
-        let mut intent = cluster.keygen_intent(backend);
-        intent.idempotency_key = id(&format!("make-{round}"));
-        intent.display_hash = dvm_act::display(&intent, None).unwrap().hash();
-        let opens = NODES.map(|node| cluster.open(node, &intent, None)).to_vec();
-        let open: Open = opens[1].body.clone();
-        let (proposal, plan) = cluster.proposal(&intent, opens, backend);
-        let course = cluster.start(&proposal, plan, &BTreeMap::new());
-        Unattached { course, open, round }
+        next(backend::<C>(), &mut cluster, 1).attached(cluster)
     }
 
     pub(crate) fn sid(&self) -> [u8; 32] {
         let mut sid = Tagged::new(Domain::Session)
             .part(&self.course.execution_id.0)
             .number(THRESHOLD.into())
-            .part(b"frost-ed25519");
+            .part(C::SUITE.name().as_bytes());
         for node in NODES {
             sid = sid.part(node.as_bytes());
         }
         sid.finish().0
     }
 
-    fn session(&self, threshold: u16) -> Session<Ed25519> {
+    fn session(&self, threshold: u16) -> Session<C> {
         Session::new(self.sid(), Roster::new(NODES).unwrap(), threshold, LIAR).unwrap()
     }
 
@@ -155,7 +164,7 @@ impl Generation {
         self.opening = [&[5; 32], package].concat();
         let commitment = Writer::new("dvm/dkg/opening-commitment/v1")
             .field(&self.sid())
-            .field(b"frost-ed25519")
+            .field(C::SUITE.name().as_bytes())
             .number(THRESHOLD)
             .number(3)
             .field(LIAR.as_bytes())
@@ -169,15 +178,7 @@ impl Generation {
     }
 
     fn info(&self, level: u16, from: &str, to: &str) -> [u8; 32] {
-        let header = &self.course.header;
-        let tagged = Tagged::new(Domain::Seal)
-            .part(&header.cluster.to_bytes())
-            .number(header.key_epoch.into())
-            .part(&self.course.execution_id.0)
-            .number(level.into())
-            .part(from.as_bytes())
-            .part(to.as_bytes());
-        tagged.finish().0
+        seal_info(&self.course, level, (from, to))
     }
 
     /// Seals a word of the liar as its kernel would.
@@ -432,6 +433,17 @@ impl Generation {
     }
 }
 
+fn next(backend: Backend, cluster: &mut Cluster, round: u8) -> Unattached {
+    let mut intent = cluster.keygen_intent(backend);
+    intent.idempotency_key = id(&format!("make-{round}"));
+    intent.display_hash = dvm_act::display(&intent, None).unwrap().hash();
+    let opens = NODES.map(|node| cluster.open(node, &intent, None)).to_vec();
+    let open: Open = opens[1].body.clone();
+    let (proposal, plan) = cluster.proposal(&intent, opens, backend);
+    let course = cluster.start(&proposal, plan, &BTreeMap::new());
+    Unattached { course, open, round }
+}
+
 struct Unattached {
     course: Course,
     open: Open,
@@ -439,7 +451,7 @@ struct Unattached {
 }
 
 impl Unattached {
-    fn attached(self, cluster: Cluster) -> Generation {
+    fn attached<C: FrostSuite>(self, cluster: Cluster) -> Generation<C> {
         let (signing, sealing) = keys(LIAR);
         let mut generation = Generation {
             cluster,
@@ -460,7 +472,7 @@ impl Unattached {
     }
 }
 
-fn opening_of(session: Session<Ed25519>, mut rng: ChaCha20Rng) -> Vec<u8> {
+fn opening_of<C: FrostSuite>(session: Session<C>, mut rng: ChaCha20Rng) -> Vec<u8> {
     let roster: Vec<String> = session.roster().nodes().map(str::to_owned).collect();
     let (committed, h) = dkg::commit(session, &mut rng).unwrap();
     let all = roster.into_iter().map(|node| {
