@@ -81,7 +81,7 @@ fn context(members: &[Member], run: u8) -> Outcome<Ctx> {
     let header = RunHeader {
         cluster: Link::of_artifact(b"bench"),
         intent: Link::of_artifact(&[run]),
-        kind: RunKind::Act { attempt: 1, opens: Vec::new() },
+        kind: RunKind::Act { attempt: 1, opens: Vec::new(), material: None },
         plan_id: plan.id(),
         key_epoch: 1,
         participants: plan.participants.clone(),

@@ -136,7 +136,7 @@ fn replied(reply: &KernelReply) -> String {
         KernelReply::Level(level) if level.published.is_some() => "performed; published".to_owned(),
         KernelReply::Level(_) => "performed".to_owned(),
         KernelReply::Opened(open) => format!("opened, vault_seq {}", open.body.vault_seq),
-        KernelReply::Status(held) => format!("holds {} results", held.len()),
+        KernelReply::Status { held, .. } => format!("holds {} results", held.len()),
         other => word(&format!("{other:?}")),
     }
 }

@@ -99,6 +99,12 @@ pub fn display<'a>(
             text.line("digest", digest);
             text.line("warning", "opaque digest: what it stands for cannot be shown");
         }
+        Act::SignEvmTransaction { .. } => return Err(ActError::Unreadable),
+        Act::PresignBatch { path, signers, count, .. } => {
+            text.path(path);
+            text.line("signers", signers.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", "));
+            text.line("prepares", format_args!("{count} signatures, and signs nothing"));
+        }
     }
     text.line("scope", scope_name(shown.scope));
     text.line("expires", rfc3339(shown.expires_ms));
@@ -118,6 +124,11 @@ impl Text {
     fn line(&mut self, name: &str, value: impl std::fmt::Display) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "{name}: {value}");
+    }
+
+    fn path(&mut self, path: &[u32]) {
+        let components: String = path.iter().map(|component| format!("/{component}")).collect();
+        self.line("path", format_args!("m{components}"));
     }
 
     fn message(&mut self, content: &[u8]) {

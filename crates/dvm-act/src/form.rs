@@ -39,6 +39,18 @@ pub enum ActError {
         /// Shares there are.
         holders: usize,
     },
+    /// More components than a path may have, or a hardened one, which no public key has.
+    #[error("a path has at most {max} components, each below 2^31", max = limits::PATH_LEN_MAX)]
+    Path,
+    /// No material asked for, or more than one batch may have.
+    #[error("a batch has 1 to {max} pieces, not {count}", max = limits::PRESIGN_COUNT_MAX)]
+    BatchSize {
+        /// Pieces asked for.
+        count: u16,
+    },
+    /// This build cannot show what the content says, so nobody can approve it.
+    #[error("this build cannot read such a content")]
+    Unreadable,
     /// Epochs count from one.
     #[error("a key epoch counts from 1")]
     Epoch,
@@ -129,8 +141,9 @@ pub fn parse(intent: &CanonicalIntent, content: Option<&[u8]>) -> Result<ParsedA
         return Err(ActError::DisplayHash);
     }
     let bytes_to_sign = match &intent.act {
-        Act::KeyGenerate { .. } => None,
+        Act::KeyGenerate { .. } | Act::PresignBatch { .. } => None,
         Act::SignMessage { .. } => content.map(<[u8]>::to_vec),
+        Act::SignEvmTransaction { .. } => return Err(ActError::Unreadable),
         Act::SignDigest { digest, .. } => Some(digest.0.to_vec()),
     };
     Ok(ParsedAct { act: intent.act.clone(), bytes_to_sign, display })
@@ -151,10 +164,24 @@ pub fn check_form(act: &Act) -> Result<(), ActError> {
             check_length(*len)
         }
         Act::SignDigest { key_epoch, .. } => check_epoch(*key_epoch),
+        Act::SignEvmTransaction { .. } => Err(ActError::Unreadable),
+        Act::PresignBatch { key_epoch, path, signers, count, .. } => {
+            check_epoch(*key_epoch)?;
+            check_path(path)?;
+            check_nodes(signers)?;
+            let fits = (1..=limits::PRESIGN_COUNT_MAX).contains(count);
+            if fits { Ok(()) } else { Err(ActError::BatchSize { count: *count }) }
+        }
     }
 }
 
-fn check_roster(threshold: u16, roster: &[NodeId]) -> Result<(), ActError> {
+fn check_path(path: &[u32]) -> Result<(), ActError> {
+    let public = path.iter().all(|component| component >> 31 == 0);
+    if public && path.len() <= limits::PATH_LEN_MAX { Ok(()) } else { Err(ActError::Path) }
+}
+
+/// 2 to 16 nodes, sorted and distinct.
+fn check_nodes(roster: &[NodeId]) -> Result<(), ActError> {
     let holders = roster.len();
     if !(2..=limits::PARTIES_MAX).contains(&holders) {
         return Err(ActError::RosterSize { len: holders });
@@ -163,6 +190,12 @@ fn check_roster(threshold: u16, roster: &[NodeId]) -> Result<(), ActError> {
     if let Some(before) = out_of_order {
         return Err(ActError::RosterOrder { at: before + 1 });
     }
+    Ok(())
+}
+
+fn check_roster(threshold: u16, roster: &[NodeId]) -> Result<(), ActError> {
+    check_nodes(roster)?;
+    let holders = roster.len();
     let t = usize::from(threshold);
     if threshold < THRESHOLD_MIN || t > holders || 2 * t <= holders {
         return Err(ActError::Threshold { threshold, holders });
@@ -184,17 +217,17 @@ pub(crate) fn check_expiry(expires_ms: u64) -> Result<(), ActError> {
 }
 
 pub(crate) fn check_content(act: &Act, content: Option<&[u8]>) -> Result<(), ActError> {
-    let Act::SignMessage { message, len, .. } = act else {
+    let Some((link, named)) = act.content_link() else {
         return if content.is_some() { Err(ActError::ContentUnasked) } else { Ok(()) };
     };
     let content = content.ok_or(ActError::ContentMissing)?;
     // Length before hash: a wrong length costs nothing.
     let given = content.len() as u64;
     check_length(given)?;
-    if given != *len {
-        return Err(ActError::ContentLength { named: *len, given });
+    if given != named {
+        return Err(ActError::ContentLength { named, given });
     }
-    if !message.matches(content) {
+    if !link.matches(content) {
         return Err(ActError::ContentLink);
     }
     Ok(())

@@ -187,7 +187,7 @@ pub struct KeyReady {
     pub threshold: u16,
     /// The holders, sorted.
     pub roster: Vec<NodeId>,
-    /// What verifiers use: 32 bytes for Ed25519, 32 x-only bytes for BIP-340.
+    /// What verifiers use: 32 bytes for Ed25519, 32 x-only bytes for BIP-340, 33 compressed bytes for ECDSA.
     pub public_key: Bytes,
     /// The backend's public key package (group key and verifying shares).
     pub package: Bytes,
@@ -197,10 +197,13 @@ pub struct KeyReady {
     pub execution_id: B32,
     /// Digest of the whole DKG transcript.
     pub transcript: B32,
+    /// BIP-32 chain code, of ECDSA keys: derived from transcript and public key of the first epoch, the same in
+    /// all later ones. With it the facts are an extended public key, and as public.
+    pub chain_code: Option<B32>,
 }
 
 impl Artifact for KeyReady {
-    const SCHEMA: &'static str = "dvm/key-ready/1";
+    const SCHEMA: &'static str = "dvm/key-ready/2";
 }
 
 /// [`KeyReady`] with the signature of every holder's kernel, in roster order.
@@ -214,7 +217,7 @@ pub struct KeyReadyCertificate {
 }
 
 impl Artifact for KeyReadyCertificate {
-    const SCHEMA: &'static str = "dvm/key-ready-certificate/1";
+    const SCHEMA: &'static str = "dvm/key-ready-certificate/2";
 }
 
 impl KeyReadyCertificate {

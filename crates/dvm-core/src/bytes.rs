@@ -9,40 +9,69 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Bytes(pub Vec<u8>);
 
-/// 32 bytes: a digest, a nonce, an id.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct B32(pub [u8; 32]);
+macro_rules! fixed {
+    ($(#[$doc:meta])* $name:ident, $len:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        pub struct $name(pub [u8; $len]);
 
-impl B32 {
-    /// Lower-case hex, 64 characters.
-    pub fn hex(&self) -> String {
-        hex::encode(self.0)
-    }
+        impl $name {
+            /// Lower-case hex, two characters per byte.
+            pub fn hex(&self) -> String {
+                hex::encode(self.0)
+            }
 
-    /// Reads 64 hex characters; `None` for anything else.
-    pub fn from_hex(text: &str) -> Option<Self> {
-        let mut out = [0; 32];
-        hex::decode_to_slice(text, &mut out).ok()?;
-        Some(Self(out))
-    }
+            /// Reads exactly so many hex characters; `None` for anything else.
+            pub fn from_hex(text: &str) -> Option<Self> {
+                let mut out = [0; $len];
+                hex::decode_to_slice(text, &mut out).ok()?;
+                Some(Self(out))
+            }
 
-    /// Reads exactly 32 bytes.
-    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-        Some(Self(bytes.try_into().ok()?))
-    }
+            /// Reads exactly so many bytes.
+            pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+                Some(Self(bytes.try_into().ok()?))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.hex())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.hex())
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.serialize_bytes(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                let bytes = d.deserialize_byte_buf(ByteVisitor)?;
+                let wrong = concat!("expected ", $len, " bytes");
+                Self::from_slice(&bytes).ok_or_else(|| D::Error::custom(wrong))
+            }
+        }
+    };
 }
 
-impl fmt::Debug for B32 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.hex())
-    }
-}
-
-impl fmt::Display for B32 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.hex())
-    }
-}
+fixed!(
+    /// 32 bytes: a digest, a nonce, an id.
+    B32,
+    32
+);
+fixed!(
+    /// 20 bytes: an account of an EVM chain.
+    Address20,
+    20
+);
 
 impl fmt::Debug for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,12 +104,6 @@ impl Serialize for Bytes {
     }
 }
 
-impl Serialize for B32 {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_bytes(&self.0)
-    }
-}
-
 struct ByteVisitor;
 
 impl<'de> Visitor<'de> for ByteVisitor {
@@ -106,12 +129,5 @@ impl<'de> Visitor<'de> for ByteVisitor {
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         d.deserialize_byte_buf(ByteVisitor).map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for B32 {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let bytes = d.deserialize_byte_buf(ByteVisitor)?;
-        Self::from_slice(&bytes).ok_or_else(|| D::Error::custom("expected 32 bytes"))
     }
 }

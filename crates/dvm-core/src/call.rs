@@ -10,12 +10,12 @@ use crate::bytes::{B32, Bytes};
 use crate::codec::Artifact;
 use crate::frame::{Envelope, FrameHeader};
 use crate::governance::{Cosignature, HeadCertificate, HeadRef, LogEntry};
-use crate::ids::NodeId;
-use crate::intent::CanonicalIntent;
+use crate::ids::{KeyId, NodeId};
+use crate::intent::{Backend, CanonicalIntent};
 use crate::limits;
 use crate::link::Link;
 use crate::reason::ReasonCode;
-use crate::receipt::{PermitEvent, PermitReceipt, PublicationReceipt, PublishedResult};
+use crate::receipt::{BanRecord, PermitEvent, PermitReceipt, PublicationReceipt, PublishedResult};
 use crate::run::{Boot, Open, Proposal};
 use crate::sighting::{FencingRecord, Sighting};
 use crate::sign::{PublicKey, Signed};
@@ -131,7 +131,7 @@ pub enum KernelCall {
     Open {
         /// The intent.
         intent: Box<CanonicalIntent>,
-        /// The content of a `sign.message`.
+        /// The content that the act names, where it names one.
         content: Option<Bytes>,
         /// This node's own admission.
         admission: Box<Signed<AdmissionReceipt>>,
@@ -214,7 +214,7 @@ pub enum KernelCall {
 }
 
 impl Artifact for KernelCall {
-    const SCHEMA: &'static str = "dvm/kernel-call/1";
+    const SCHEMA: &'static str = "dvm/kernel-call/2";
     const BYTES_MAX: usize = limits::CALL_BYTES_MAX;
 }
 
@@ -240,6 +240,42 @@ pub struct LevelReply {
     pub published: Option<Signed<PublishedResult>>,
     /// For a published key: its facts and this kernel's signature over them.
     pub key_ready: Option<Signed<KeyReady>>,
+    /// The batch, when a presign run's material was stashed.
+    pub stashed: Option<Stashed>,
+    /// Peers that this level made this kernel ban, by name.
+    pub bans: Vec<Signed<BanRecord>>,
+}
+
+/// A batch that one level put into the kernel's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stashed {
+    /// Its public name.
+    pub batch: B32,
+    /// How many pieces it has.
+    pub count: u32,
+}
+
+/// What is left of a batch in the kernel's memory: everything about it but the material.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StashedBatch {
+    /// Its public name.
+    pub batch: B32,
+    /// The key.
+    pub key_id: KeyId,
+    /// Its epoch.
+    pub key_epoch: u32,
+    /// The path.
+    pub path: Vec<u32>,
+    /// The protocol that made it.
+    pub backend: Backend,
+    /// The signers, sorted.
+    pub signers: Vec<NodeId>,
+    /// Places not taken yet, ascending.
+    pub free: Vec<u32>,
+    /// When it was made, by the kernel's clock.
+    pub made_ms: u64,
 }
 
 /// A run that a restarted kernel still holds.
@@ -282,7 +318,12 @@ pub enum KernelReply {
     /// To `Deny`, and to `Abort` of a held result: a receipt for each result destroyed.
     Denied(Vec<Signed<PublicationReceipt>>),
     /// To `Status`.
-    Status(Vec<HeldRun>),
+    Status {
+        /// Runs that outlived a restart.
+        held: Vec<HeldRun>,
+        /// One-time material at hand; none after a restart.
+        stash: Vec<StashedBatch>,
+    },
     /// To `Sight`.
     Sighted {
         /// For the peer's kernel.
@@ -311,6 +352,6 @@ pub enum KernelReply {
 }
 
 impl Artifact for KernelReply {
-    const SCHEMA: &'static str = "dvm/kernel-reply/1";
+    const SCHEMA: &'static str = "dvm/kernel-reply/2";
     const BYTES_MAX: usize = limits::CALL_BYTES_MAX;
 }

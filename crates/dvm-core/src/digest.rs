@@ -50,6 +50,8 @@ pub enum Domain {
     Seal,
     /// A kernel's stream of random bytes for one level.
     Hedge,
+    /// A batch of one-time material.
+    Batch,
 }
 
 impl Domain {
@@ -76,6 +78,7 @@ impl Domain {
             Self::PolicyRoot => "dvm/policy-root/1",
             Self::Seal => "dvm/seal/1",
             Self::Hedge => "dvm/hedge/1",
+            Self::Batch => "dvm/batch/1",
         }
     }
 }

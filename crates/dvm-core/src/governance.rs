@@ -154,7 +154,7 @@ pub struct LogEntry {
 }
 
 impl Artifact for LogEntry {
-    const SCHEMA: &'static str = "dvm/log-entry/1";
+    const SCHEMA: &'static str = "dvm/log-entry/2";
 }
 
 /// One member's cosignature over a head: C2SP `cosignature/v1` over the checkpoint text.

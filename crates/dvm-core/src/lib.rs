@@ -31,7 +31,7 @@ pub mod sighting;
 pub mod sign;
 pub mod trace;
 
-pub use bytes::{B32, Bytes};
+pub use bytes::{Address20, B32, Bytes};
 pub use codec::{Artifact, CodecError};
 pub use ids::{KeyId, NodeId, PersonId, Tenant};
 pub use link::{Block, Link};

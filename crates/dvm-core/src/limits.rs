@@ -12,6 +12,10 @@ pub const CONTENT_BYTES_MAX: usize = 4 << 20;
 pub const CALL_BYTES_MAX: usize = 6 << 20;
 /// Signers of one key: plans, views and frames stay small enough to read.
 pub const PARTIES_MAX: usize = 16;
+/// Presignatures of one batch: a batch of all fits the bounds of scores, plans and evidence.
+pub const PRESIGN_COUNT_MAX: u16 = 32;
+/// Components of a BIP-32 path: every scheme in use has five.
+pub const PATH_LEN_MAX: usize = 10;
 /// Cluster members, witnesses included.
 pub const MEMBERS_MAX: usize = 32;
 /// Characters of an id (node, key, person, tenant, idempotency key).

@@ -7,11 +7,11 @@ use crate::bytes::{B32, Bytes};
 use crate::codec::Artifact;
 use crate::digest::{Domain, Tagged};
 use crate::governance::HeadRef;
-use crate::ids::NodeId;
+use crate::ids::{KeyId, NodeId};
 use crate::intent::Scope;
 use crate::link::Link;
 use crate::reason::ReasonCode;
-use crate::run::Boot;
+use crate::run::{Boot, Material};
 
 /// What a step permit is bound to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +104,41 @@ impl Artifact for PermitReceipt {
     const SCHEMA: &'static str = "dvm/permit-receipt/1";
 }
 
+/// A kernel's word that it works with this peer on this key no more: a check of its own failed over what
+/// the peer's kernel signed in this run. It binds nobody else, and does not say which check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BanRecord {
+    /// The cluster.
+    pub cluster: Link,
+    /// Whose kernel.
+    pub node: NodeId,
+    /// Which run of it.
+    pub boot: Boot,
+    /// Monotone over its statements.
+    pub vault_seq: u64,
+    /// The key that the pair is banned for.
+    pub key_id: KeyId,
+    /// The epoch of it that the failure was in.
+    pub key_epoch: u32,
+    /// The peer.
+    pub culprit: NodeId,
+    /// The run.
+    pub execution_id: B32,
+    /// The level that failed.
+    pub level: u16,
+    /// The step that failed.
+    pub step: u16,
+    /// The frame header of the level before, as the peer's kernel signed it: the failure is over what it names.
+    pub header: Link,
+    /// The kernel's clock.
+    pub time_ms: u64,
+}
+
+impl Artifact for BanRecord {
+    const SCHEMA: &'static str = "dvm/ban-record/1";
+}
+
 /// What is known of a held result without it: binds a grant to exactly one signature.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -114,16 +149,22 @@ pub struct ResultFacts {
     pub digest: B32,
     /// The signature's public nonce R; empty for a key.
     pub public_nonce: Bytes,
+    /// The one-time material that it was made with.
+    pub material: Option<Material>,
 }
 
 impl ResultFacts {
     /// The public name, the same at every signer.
     pub fn result_ref(&self) -> B32 {
-        Tagged::new(Domain::ResultRef)
+        let made = Tagged::new(Domain::ResultRef)
             .part(&self.execution_id.0)
             .part(&self.digest.0)
-            .part(&self.public_nonce)
-            .finish()
+            .part(&self.public_nonce);
+        match &self.material {
+            Some(Material { batch, index }) => made.part(&batch.0).number((*index).into()),
+            None => made,
+        }
+        .finish()
     }
 }
 
@@ -169,7 +210,7 @@ pub struct PublicationReceipt {
 }
 
 impl Artifact for PublicationReceipt {
-    const SCHEMA: &'static str = "dvm/publication-receipt/1";
+    const SCHEMA: &'static str = "dvm/publication-receipt/2";
 }
 
 /// The kernel's last word on a publication: the verified result.
@@ -214,4 +255,23 @@ pub struct ChainEntry {
 
 impl Artifact for ChainEntry {
     const SCHEMA: &'static str = "dvm/chain-entry/1";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_results_name_tells_with_which_material_it_was_made() {
+        let named = |material, nonce: &[u8]| {
+            let (execution_id, digest) = (B32([1; 32]), B32([2; 32]));
+            ResultFacts { execution_id, digest, public_nonce: nonce.into(), material }.result_ref()
+        };
+        let batch = B32([3; 32]);
+        let with = |index| named(Some(Material { batch, index }), b"R");
+        let other = named(Some(Material { batch: B32([4; 32]), index: 0 }), b"R");
+        let all = [named(None, b"R"), named(None, b"S"), with(0), with(1), other];
+        let distinct: std::collections::BTreeSet<B32> = all.into_iter().collect();
+        assert_eq!(distinct.len(), 5);
+    }
 }

@@ -54,6 +54,23 @@ impl Artifact for Open {
     const SCHEMA: &'static str = "dvm/open/1";
 }
 
+/// One piece of one-time material: what a signature spends instead of making its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Material {
+    /// The batch's public name; see [`batch_name`].
+    pub batch: B32,
+    /// Its place there, from 0.
+    pub index: u32,
+}
+
+/// The public name of a batch of one-time material: what its run was, and every nonce in it. So signers
+/// with other material have another name for it.
+pub fn batch_name<'a>(execution_id: &B32, nonces: impl Iterator<Item = &'a [u8]>) -> B32 {
+    let start = Tagged::new(Domain::Batch).part(&execution_id.0);
+    nonces.fold(start, Tagged::part).finish()
+}
+
 /// What a run does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,6 +82,8 @@ pub enum RunKind {
         attempt: u32,
         /// Links of the signers' opens, in roster order.
         opens: Vec<Link>,
+        /// The material that it spends; none for a run that makes all it needs.
+        material: Option<Material>,
     },
     /// Publishes the result that another run holds.
     #[serde(rename = "publish")]
@@ -74,6 +93,16 @@ pub enum RunKind {
         /// The result's public name.
         result_ref: B32,
     },
+}
+
+impl RunKind {
+    /// The material that the run spends.
+    pub fn material(&self) -> Option<Material> {
+        match self {
+            Self::Act { material, .. } => *material,
+            Self::Publish { .. } => None,
+        }
+    }
 }
 
 /// The header that every participant computes and agrees on.
@@ -99,7 +128,7 @@ pub struct RunHeader {
 }
 
 impl Artifact for RunHeader {
-    const SCHEMA: &'static str = "dvm/run-header/1";
+    const SCHEMA: &'static str = "dvm/run-header/2";
 }
 
 impl RunHeader {
@@ -124,5 +153,24 @@ pub struct Proposal {
 }
 
 impl Artifact for Proposal {
-    const SCHEMA: &'static str = "dvm/proposal/1";
+    const SCHEMA: &'static str = "dvm/proposal/2";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_of_another_run_or_with_other_nonces_has_another_name() {
+        let name = |run: u8, nonces: &[&[u8]]| batch_name(&B32([run; 32]), nonces.iter().copied());
+        let one = name(1, &[b"ab", b"c"]);
+        for other in [
+            name(2, &[b"ab", b"c"]),
+            name(1, &[b"a", b"bc"]),
+            name(1, &[b"c", b"ab"]),
+            name(1, &[]),
+        ] {
+            assert_ne!(one, other);
+        }
+    }
 }

@@ -75,7 +75,22 @@ fn intents() -> String {
     let acts = [
         Act::KeyGenerate { key_id: id("demo"), backend, threshold: 2, roster },
         Act::SignMessage { key_id: id("demo"), key_epoch, message: link(), len: 7 },
-        Act::SignDigest { key_id, key_epoch, digest: b32(9) },
+        Act::SignDigest { key_id: id("demo"), key_epoch, digest: b32(9) },
+        Act::SignEvmTransaction {
+            key_id: id("demo"),
+            key_epoch,
+            path: vec![0, 7],
+            from: Address20([8; 20]),
+            transaction: link(),
+            len: 7,
+        },
+        Act::PresignBatch {
+            key_id,
+            key_epoch,
+            path: vec![0, 7],
+            signers: vec![id("n1"), id("n2")],
+            count: 32,
+        },
     ];
     acts.map(|act| line(&intent(act))).concat()
 }
@@ -144,9 +159,12 @@ fn runs() -> String {
         soft_deadline_ms: 1000,
         hard_deadline_ms,
     };
-    let act = header(RunKind::Act { attempt: 1, opens: vec![link(), link()] }, 4000);
+    let act =
+        header(RunKind::Act { attempt: 1, opens: vec![link(), link()], material: None }, 4000);
+    let material = Some(Material { batch: b32(25), index: 31 });
+    let spends = header(RunKind::Act { attempt: 2, opens: vec![link(), link()], material }, 4000);
     let publish = header(RunKind::Publish { of: b32(4), result_ref: b32(5) }, 0);
-    line(&open) + &line(&act) + &line(&publish)
+    line(&open) + &line(&act) + &line(&spends) + &line(&publish)
 }
 
 fn frames() -> String {
@@ -196,8 +214,12 @@ fn receipts() -> String {
         aborted: None,
         time_ms: 1,
     };
-    let facts =
-        ResultFacts { execution_id: b32(4), digest: b32(15), public_nonce: vec![16; 32].into() };
+    let facts = ResultFacts {
+        execution_id: b32(4),
+        digest: b32(15),
+        public_nonce: vec![16; 32].into(),
+        material: None,
+    };
     let publication = PublicationReceipt {
         cluster: link(),
         node: id("n1"),
@@ -217,8 +239,30 @@ fn receipts() -> String {
         head: head(),
         time_ms: 1,
     };
+    let material = Some(Material { batch: b32(25), index: 31 });
+    let facts = ResultFacts { material, ..publication.facts.clone() };
+    let spent = PublicationReceipt { result_ref: facts.result_ref(), facts, ..publication.clone() };
+    let ban = BanRecord {
+        cluster: link(),
+        node: id("n1"),
+        boot: boot(),
+        vault_seq: 12,
+        key_id: id("demo"),
+        key_epoch: 1,
+        culprit: id("n2"),
+        execution_id: b32(4),
+        level: 3,
+        step: 5,
+        header: link(),
+        time_ms: 1,
+    };
     let chain = ChainEntry { cluster: link(), node: id("n1"), seq: 4, prev: None, receipt: link() };
-    line(&event) + &line(&permit) + &line(&publication) + &line(&chain)
+    line(&event)
+        + &line(&permit)
+        + &line(&publication)
+        + &line(&spent)
+        + &line(&ban)
+        + &line(&chain)
 }
 
 fn traces() -> String {
@@ -279,10 +323,30 @@ fn governance() -> String {
         artifact_refs: Vec::new(),
         author: id("n1"),
     };
+    let schnorr = KeyReady {
+        cluster: link(),
+        key_id: id("demo"),
+        key_epoch: 1,
+        backend: Backend::FrostEd25519,
+        threshold: 2,
+        roster: vec![id("n1"), id("n2"), id("n3")],
+        public_key: vec![26; 32].into(),
+        package: vec![27].into(),
+        intent: link(),
+        execution_id: b32(4),
+        transcript: b32(15),
+        chain_code: None,
+    };
+    let ecdsa = KeyReady {
+        backend: Backend::Dkls23Secp256k1,
+        public_key: vec![2; 33].into(),
+        chain_code: Some(b32(28)),
+        ..schnorr.clone()
+    };
     let cosignature = Cosignature { member: id("w1"), time_s: 1, signature: vec![24; 64].into() };
     let certificate =
         HeadCertificate { cluster: link(), head: head(), cosignatures: vec![cosignature] };
-    line(&decision) + &line(&event) + &line(&certificate)
+    line(&decision) + &line(&event) + &line(&schnorr) + &line(&ecdsa) + &line(&certificate)
 }
 
 fn kernel_calls() -> String {
@@ -291,9 +355,21 @@ fn kernel_calls() -> String {
         rule: "r".to_owned(),
         publication: None,
     };
+    let batch = StashedBatch {
+        batch: b32(25),
+        key_id: id("demo"),
+        key_epoch: 1,
+        path: vec![0, 7],
+        backend: Backend::Dkls23Secp256k1,
+        signers: vec![id("n1"), id("n2")],
+        free: vec![0, 2],
+        made_ms: 1,
+    };
+    let status = KernelReply::Status { held: Vec::new(), stash: vec![batch] };
     line(&KernelCall::Attest)
         + &line(&KernelCall::Abort { execution_id: b32(4), code: ReasonCode::Expired })
         + &line(&reply)
+        + &line(&status)
 }
 
 fn sightings() -> String {

@@ -13,7 +13,7 @@ use dvm_core::bytes::Bytes;
 use dvm_core::codec::{self, Artifact};
 use dvm_core::governance::{HeadCertificate, LogEntry};
 use dvm_core::ids::NodeId;
-use dvm_core::intent::{Act, CanonicalIntent};
+use dvm_core::intent::CanonicalIntent;
 use dvm_core::limits::MEMBERS_MAX;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
@@ -155,7 +155,7 @@ impl Layout {
         if let Some((part, _)) = twice.into_iter().find(|(a, b)| a.node >= b.node) {
             return Err(BundleRefused::Twice { node: part.node.clone() });
         }
-        let is_key = matches!(input.intent.act, Act::KeyGenerate { .. });
+        let is_key = input.intent.act.makes_key();
         let manifest = BundleManifest {
             cluster: blocks.artifact(&input.manifest)?,
             log: each(&input.log, |e| blocks.entry(e))?,

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use dvm_core::bytes::Bytes;
 use dvm_core::codec::{self, Artifact, CodecError};
 use dvm_core::governance::LogEntry;
-use dvm_core::intent::{Act, CanonicalIntent};
+use dvm_core::intent::CanonicalIntent;
 use dvm_core::limits::MEMBERS_MAX;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
@@ -120,7 +120,7 @@ impl Store<'_> {
         bound(manifest.log.len(), LOG_MAX, "log")?;
         bound(manifest.peers.len(), MEMBERS_MAX, "peers")?;
         let intent: CanonicalIntent = self.artifact(manifest.intent, "intent")?;
-        let is_key = matches!(intent.act, Act::KeyGenerate { .. });
+        let is_key = intent.act.makes_key();
         let result = |link: Link| match (is_key, link.is_raw()) {
             (true, false) => self.bytes(link, "result").map(Bytes::from),
             (false, true) => self.raw(link, "result"),

@@ -100,6 +100,7 @@ pub(crate) fn ready(cluster: Link, name: &str, epoch: u32) -> KeyReady {
         intent: Link::of_raw(b"keygen"),
         execution_id: B32([2; 32]),
         transcript: B32([3; 32]),
+        chain_code: None,
     }
 }
 

@@ -232,8 +232,8 @@ pub fn authority_for<'a>(
             }
             Ok(Authority { floor: &state.manifest.keygen_floor, record: None })
         }
-        Act::SignMessage { key_id, key_epoch, .. } | Act::SignDigest { key_id, key_epoch, .. } => {
-            let record = signing_authority(state, key_id, *key_epoch)?;
+        act => {
+            let record = signing_authority(state, act.key_id(), act.key_epoch())?;
             let floor = record.floor.as_ref().ok_or(ReasonCode::KeyNotActive)?;
             Ok(Authority { floor, record: Some(record) })
         }

@@ -254,6 +254,7 @@ impl AuthorityState {
         let old = &record.ready;
         let continues = ready.key_id == old.key_id
             && ready.public_key == old.public_key
+            && ready.chain_code == old.chain_code
             && ready.backend == old.backend
             && Some(ready.key_epoch) == record.epoch.checked_add(1);
         ensure(continues, Rule::KeyFacts)?;

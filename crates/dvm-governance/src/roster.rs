@@ -5,13 +5,13 @@
 
 use std::collections::BTreeSet;
 
+use dvm_core::NodeId;
 use dvm_core::authority::{
     ApprovalRule, ApproverSet, ClusterManifest, Floor, Governors, KeyReady, Person, ReleaseRule,
 };
 use dvm_core::ids::SetName;
-use dvm_core::intent::ActClass;
+use dvm_core::intent::{ActClass, Scheme};
 use dvm_core::limits::{MEMBERS_MAX, PARTIES_MAX};
-use dvm_core::{B32, NodeId};
 
 use crate::guard::{GuardRefused, Rule, ensure};
 use crate::state::AuthorityState;
@@ -120,7 +120,9 @@ pub(crate) fn holders_fit(state: &AuthorityState, roster: &[NodeId], threshold: 
 /// The facts of a key epoch, as far as governance can judge them.
 pub(crate) fn check_ready(state: &AuthorityState, ready: &KeyReady) -> Result<(), GuardRefused> {
     let bound = ready.cluster == state.cluster && ready.key_epoch > 0;
-    let sized = B32::from_slice(&ready.public_key).is_some() && !ready.package.is_empty();
-    ensure(bound && sized, Rule::KeyFacts)?;
+    let backend = ready.backend;
+    let sized = ready.public_key.len() == backend.public_key_bytes() && !ready.package.is_empty();
+    let derives = ready.chain_code.is_some() == (backend.scheme() == Scheme::Ecdsa);
+    ensure(bound && sized && derives, Rule::KeyFacts)?;
     ensure(holders_fit(state, &ready.roster, ready.threshold), Rule::KeyFacts)
 }

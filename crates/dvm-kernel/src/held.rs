@@ -91,7 +91,7 @@ pub(crate) struct HeldRecord {
 }
 
 impl Artifact for HeldRecord {
-    const SCHEMA: &'static str = "dvm/kernel-held/1";
+    const SCHEMA: &'static str = "dvm/kernel-held/2";
     const BYTES_MAX: usize = limits::CALL_BYTES_MAX;
 }
 

@@ -42,11 +42,9 @@ impl Artifact for Usage {
 const SUSPENDED_MAX: usize = 1_024;
 
 fn usage_id(act: &Act) -> Vec<u8> {
-    match act {
-        Act::KeyGenerate { .. } => b"keygen".to_vec(),
-        Act::SignMessage { key_id, .. } | Act::SignDigest { key_id, .. } => {
-            format!("key/{key_id}").into_bytes()
-        }
+    match act.signs_with() {
+        None => b"keygen".to_vec(),
+        Some((key_id, _)) => format!("key/{key_id}").into_bytes(),
     }
 }
 

@@ -118,5 +118,7 @@ pub(crate) fn empty() -> LevelReply {
         publication: None,
         published: None,
         key_ready: None,
+        stashed: None,
+        bans: Vec::new(),
     }
 }

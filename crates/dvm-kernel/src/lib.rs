@@ -266,6 +266,7 @@ impl Kernel {
     }
 
     fn status(&self) -> KernelReply {
-        KernelReply::Status(self.runs.values().filter_map(Run::held_run).collect())
+        let held = self.runs.values().filter_map(Run::held_run).collect();
+        KernelReply::Status { held, stash: Vec::new() }
     }
 }

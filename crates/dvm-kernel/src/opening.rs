@@ -136,8 +136,9 @@ impl Kernel {
                 let message = record.message(&mut self.vault)?;
                 let share = record.share(&mut self.vault)?;
                 let shares = payloads(&plan, MicroOp::OpenShare, &heard);
-                let key = self.group_keys.of(suite(ready.backend), &ready.package);
-                key.map_err(|_| Failure::Bug).and_then(|key| {
+                let key = suite(ready.backend)
+                    .and_then(|suite| self.group_keys.of(suite, &ready.package).ok());
+                key.ok_or(Failure::Bug).and_then(|key| {
                     signature((&record, &key), (own.as_str(), &share), shares, &message)
                 })
             }
@@ -291,10 +292,11 @@ fn check_grants(
     Ok(())
 }
 
-fn suite(backend: Backend) -> Suite {
+fn suite(backend: Backend) -> Option<Suite> {
     match backend {
-        Backend::FrostEd25519 => Suite::FrostEd25519,
-        Backend::FrostSecp256k1Tr => Suite::FrostSecp256k1Tr,
+        Backend::FrostEd25519 => Some(Suite::FrostEd25519),
+        Backend::FrostSecp256k1Tr => Some(Suite::FrostSecp256k1Tr),
+        Backend::Dkls23Secp256k1 => None,
     }
 }
 

@@ -76,6 +76,7 @@ impl Performance {
         Ok(match backend {
             Backend::FrostEd25519 => Self::Ed25519(Play::keygen(terms)?),
             Backend::FrostSecp256k1Tr => Self::Secp256k1Tr(Play::keygen(terms)?),
+            Backend::Dkls23Secp256k1 => return Err(Rule::OtherSession.into()),
         })
     }
 
@@ -94,6 +95,7 @@ impl Performance {
                 let key = KeyShare::unseal_with(share, |bytes| groups.secp256k1_tr(bytes))?;
                 Self::Secp256k1Tr(Play::signing(key, message))
             }
+            Backend::Dkls23Secp256k1 => return Err(Rule::OtherSession.into()),
         })
     }
 

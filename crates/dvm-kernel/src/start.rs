@@ -8,7 +8,7 @@ use dvm_core::authority::KeyReady;
 use dvm_core::call::KernelReply;
 use dvm_core::codec::link_of;
 use dvm_core::digest::{Domain, Tagged};
-use dvm_core::intent::{Act, Backend, CanonicalIntent};
+use dvm_core::intent::{Act, Backend, CanonicalIntent, Scheme};
 use dvm_core::run::{Open, Proposal, RunHeader, RunKind};
 use dvm_core::sighting::Statement;
 use dvm_core::{Link, NodeId, ReasonCode, Signed, limits};
@@ -51,6 +51,18 @@ pub(crate) fn backend_of(
         (_, Some(record)) => Ok(record.ready.backend),
         (_, None) => Err(Stop::internal("a signature without a key record")),
     }
+}
+
+/// Refuses what this kernel has no rounds for.
+fn refuse_unperformed(
+    header: &RunHeader,
+    intent: &CanonicalIntent,
+    backend: Backend,
+) -> Result<(), Stop> {
+    let at_hand = header.kind.material().is_none();
+    ensure(at_hand, ReasonCode::MaterialPoisoned, "no such material is at hand")?;
+    let performed = backend.scheme() == Scheme::Schnorr && intent.act.publishes();
+    ensure(performed, ReasonCode::PayloadRejected, "this kernel has no rounds for this act")
 }
 
 fn check_participants(
@@ -161,6 +173,7 @@ impl Kernel {
         )?;
         check_participants(header, &run.intent, &authority, &pinned.node)?;
         let backend = backend_of(&run.intent, &authority)?;
+        refuse_unperformed(header, &run.intent, backend)?;
         let plan = compiled(header, &run.intent, backend)?;
         let (peers, raised) =
             check_opens(pinned, &self.others, (&proposal, &admitted.open), now_ms)?;

@@ -275,8 +275,12 @@ impl Kernel {
                 };
                 let commitments: Option<Vec<_>> = commitments.into_iter().map(named).collect();
                 let commitments = commitments.ok_or(Failure::Bug)?;
-                let facts =
-                    ResultFacts { execution_id, digest, public_nonce: Bytes(nonce.to_vec()) };
+                let facts = ResultFacts {
+                    execution_id,
+                    digest,
+                    public_nonce: Bytes(nonce.to_vec()),
+                    material: running.header.kind.material(),
+                };
                 (facts, Holding::Signature { ready: ready.clone(), commitments }, share)
             }
             Made::Key { share, public_key, package, transcript } => {
@@ -286,6 +290,7 @@ impl Kernel {
                     execution_id,
                     digest: transcript,
                     public_nonce: Bytes::default(),
+                    material: None,
                 };
                 (facts, Holding::Key { ready }, share)
             }
@@ -424,6 +429,7 @@ fn key_ready(
         intent: link_of(intent),
         execution_id: running.course.execution_id,
         transcript,
+        chain_code: None,
     })
 }
 
@@ -463,7 +469,7 @@ mod tests {
         let signers: Vec<NodeId> = ["n1", "n2"].map(|n| n.parse().unwrap()).to_vec();
         let key_id = "treasury".parse().unwrap();
         let act = Act::SignDigest { key_id, key_epoch: 1, digest: B32::default() };
-        let run = dvm_score::Run::Act;
+        let run = dvm_score::Run::Act(None);
         let backend = dvm_core::intent::Backend::FrostEd25519;
         let plan = compile(&act, run, backend, &signers).unwrap().into_plan();
         let consumes = |s: &&Step| s.effect == Effect::Consume;

@@ -88,7 +88,10 @@ fn process_answers_what_is_no_call_and_serves_on() {
     let reply: KernelReply = codec::decode(&process.pipe.receive().unwrap().unwrap()).unwrap();
     let refused = matches!(reply, KernelReply::Refused { code: ReasonCode::PayloadRejected, .. });
     assert!(refused);
-    assert_eq!(process.call(&KernelCall::Status), KernelReply::Status(Vec::new()));
+    assert_eq!(
+        process.call(&KernelCall::Status),
+        KernelReply::Status { held: Vec::new(), stash: Vec::new() }
+    );
     assert!(process.end());
 }
 

@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(code(Err(LinkDown::Busy)), ReasonCode::ResourceLimit);
         assert_eq!(code(Err(LinkDown::TooLarge { len: 1 })), ReasonCode::ResourceLimit);
         assert_eq!(code(Ok(b"no reply".to_vec())), ReasonCode::Internal);
-        let status = KernelReply::Status(Vec::new());
+        let status = KernelReply::Status { held: Vec::new(), stash: Vec::new() };
         assert_eq!(reply_of(Ok(codec::encode(&status))), Some(status));
     }
 }

@@ -26,10 +26,11 @@ pub mod witness;
 use dvm_blame::Suite;
 use dvm_core::intent::Backend;
 
-/// The verification suite of a backend's keys.
-pub fn suite(backend: Backend) -> Suite {
+/// The verification suite of a backend's keys, if there is one.
+pub fn suite(backend: Backend) -> Option<Suite> {
     match backend {
-        Backend::FrostEd25519 => Suite::FrostEd25519,
-        Backend::FrostSecp256k1Tr => Suite::FrostSecp256k1Tr,
+        Backend::FrostEd25519 => Some(Suite::FrostEd25519),
+        Backend::FrostSecp256k1Tr => Some(Suite::FrostSecp256k1Tr),
+        Backend::Dkls23Secp256k1 => None,
     }
 }

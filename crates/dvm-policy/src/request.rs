@@ -124,6 +124,8 @@ impl Facts<'_> {
             ]),
             Act::SignMessage { len, .. } => pairs.push(pair("bytes", long(*len)?)),
             Act::SignDigest { .. } => {}
+            Act::SignEvmTransaction { len, .. } => pairs.push(pair("bytes", long(*len)?)),
+            Act::PresignBatch { count, .. } => pairs.push(pair("count", long(*count)?)),
         }
         Ok(pairs)
     }

@@ -91,6 +91,7 @@ fn cluster(policies: &PolicySet, acts: &[ActClass], active: bool) -> AuthoritySt
         intent: Link::of_raw(b"keygen"),
         execution_id: B32([2; 32]),
         transcript: B32([3; 32]),
+        chain_code: None,
     };
     let key_ready_cid = link_of(&ready);
     let sign =

@@ -6,21 +6,21 @@
 //! Always true: a [`Compiled`] went through the checker, the plan's own rules and duality.
 
 use dvm_core::intent::{Act, Backend, Scope};
-use dvm_core::run::RunKind;
+use dvm_core::run::{Material, RunKind};
 use dvm_core::{B32, NodeId, ReasonCode};
 
 use crate::check::{CheckError, CheckedScore, check};
 use crate::duality::{self, Undual};
-use crate::lower;
+use crate::lower::{self, NoScore};
 use crate::op::{Plan, VM_VERSION};
-use crate::plan::{self, FRAME_BYTES_MAX, PlanError};
+use crate::plan::{self, PlanError};
 use crate::rewrite::{self, RewriteError};
 
 /// Which run of an act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Run {
-    /// The act itself, up to a held result.
-    Act,
+    /// The act itself, up to a held result, with the material that it spends.
+    Act(Option<Material>),
     /// The publication of that result at the intent's scope.
     Publish(Scope),
 }
@@ -29,7 +29,7 @@ impl Run {
     /// The run that a header announces for an intent of this scope.
     pub fn of(kind: &RunKind, scope: Scope) -> Self {
         match kind {
-            RunKind::Act { .. } => Self::Act,
+            RunKind::Act { material, .. } => Self::Act(*material),
             RunKind::Publish { .. } => Self::Publish(scope),
         }
     }
@@ -38,9 +38,12 @@ impl Run {
 /// Why there is no plan for a run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
-    /// Not all holders of the key to be made, or not only they.
-    #[error("the participants are not the roster of the key")]
+    /// Not all whom the act names, or not only they.
+    #[error("the participants are not those that the act names")]
     Roster,
+    /// The act has no score.
+    #[error(transparent)]
+    Lower(#[from] NoScore),
     /// The act names another backend than the run.
     #[error("the act asks for backend `{}`", asked.name())]
     Backend {
@@ -65,7 +68,9 @@ impl CompileError {
     /// The stable code: what the request did wrong, or an invariant of our own.
     pub fn code(&self) -> ReasonCode {
         match self {
-            Self::Roster | Self::Backend { .. } | Self::Check(_) => ReasonCode::PayloadRejected,
+            Self::Roster | Self::Backend { .. } | Self::Lower(_) | Self::Check(_) => {
+                ReasonCode::PayloadRejected
+            }
             Self::Plan(PlanError::Participants) => ReasonCode::PayloadRejected,
             Self::Rewrite(_) | Self::Plan(_) | Self::Duality(_) => ReasonCode::Internal,
         }
@@ -110,7 +115,7 @@ impl Compiled {
 
 /// Compiles one run of an act.
 ///
-/// `participants` are sorted: the exact signers of a signature, all holders of a new key.
+/// `participants` are sorted: the exact signers of a signature or batch, all holders of a new key.
 ///
 /// # Errors
 /// [`CompileError`]; [`CompileError::code`] says whose mistake it is.
@@ -121,23 +126,24 @@ pub fn compile(
     participants: &[NodeId],
 ) -> Result<Compiled, CompileError> {
     plan::check_participants(participants)?;
-    if let Act::KeyGenerate { backend: asked, roster, .. } = act {
-        if roster != participants {
-            return Err(CompileError::Roster);
-        }
-        if *asked != backend {
-            return Err(CompileError::Backend { asked: *asked });
-        }
+    if act.named_participants().is_some_and(|named| named != participants) {
+        return Err(CompileError::Roster);
+    }
+    if let Act::KeyGenerate { backend: asked, .. } = act
+        && *asked != backend
+    {
+        return Err(CompileError::Backend { asked: *asked });
     }
     let parties = participants.len().try_into().unwrap_or(u16::MAX);
     let score = match run {
-        Run::Act => lower::score_for(act, parties)?,
+        Run::Act(material) => lower::score_for(act, parties, backend.scheme(), material.as_ref())?,
         Run::Publish(scope) => lower::publication_for(act, scope, parties)?,
     };
     let score = check(score)?;
     let table = rewrite::table(backend);
     let nodes = rewrite::rewrite(&score, table)?;
-    let levels = plan::levels(&nodes, FRAME_BYTES_MAX)?;
+    let frame_bytes_max = plan::frame_bytes_max(participants.len());
+    let levels = plan::levels(&nodes, frame_bytes_max)?;
     let score_id = score.id();
     let plan = Plan {
         score_id,
@@ -146,7 +152,7 @@ pub fn compile(
         participants: participants.to_vec(),
         steps: plan::lay_out(&nodes, &levels),
     };
-    plan::verify(&plan, FRAME_BYTES_MAX)?;
+    plan::verify(&plan, frame_bytes_max)?;
     duality::check_plan(&plan)?;
     let plan_id = plan.id();
     Ok(Compiled { score, score_id, plan, plan_id })

@@ -17,10 +17,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::op::Effect;
 
-/// Sites of one score: key generation has 8, a batch of 32 presignatures 161.
+/// Sites of one score: key generation has 9, a batch of 32 presignatures 162.
 pub const SITES_MAX: usize = 256;
-/// Operands of one linear combination or stash.
+/// Operands of one linear combination.
 pub const TERMS_MAX: usize = 64;
+/// Values of one stash: a whole batch, four for each presignature.
+pub const STASH_VALUES_MAX: usize = 4 * dvm_core::limits::PRESIGN_COUNT_MAX as usize;
 
 /// One result of one site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -90,6 +92,8 @@ pub enum Message {
     Content,
     /// The digest of a `sign.digest`.
     Digest,
+    /// The digest of a `sign.evm_transaction`'s payload.
+    Transaction,
     /// The activation probe's: derived from the key's own DKG transcript.
     Activation,
 }

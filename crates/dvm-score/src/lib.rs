@@ -6,7 +6,7 @@
 //! ([`CheckedScore`]), rewrites it by the backend's table of rules, and lays the micro-ops out in
 //! levels ([`Plan`]).
 //!
-//! Always true: the same act, participants and backend give the same bytes on every machine; a
+//! Always true: the same act, material, participants and backend give the same bytes on every machine; a
 //! [`Compiled`] exists only for a score that passed the checker and a plan that passed its own.
 //!
 //! Not here: running a plan (dvm-vm), performing a step (dvm-microcode, dvm-kernel).
@@ -20,6 +20,9 @@ pub mod op;
 pub mod plan;
 pub mod rewrite;
 pub mod text;
+
+#[cfg(test)]
+mod testing;
 
 pub use check::{CheckError, CheckedScore, check};
 pub use compile::{CompileError, Compiled, Run, compile};

@@ -21,6 +21,16 @@ pub enum MicroOp {
     DkgFinish,
     /// DKG: digest of the transcript, so that all hold the same key.
     DkgConfirm,
+    /// Pair set-up: what this kernel needs of each other one to multiply with it, sealed.
+    PairOffer,
+    /// Pair set-up: this kernel's half of the seed that the pair shares, sealed.
+    PairOpen,
+    /// Pair set-up: both directions finished.
+    PairFinish,
+    /// Pair set-up: digest of what the pair has now, sealed.
+    PairConfirm,
+    /// Pair set-up: the pair has the same.
+    PairAgree,
     /// Activation probe: nonce commitment.
     ProbeCommit,
     /// Activation probe: partial signature, sealed.
@@ -29,7 +39,7 @@ pub enum MicroOp {
     ProbeVerify,
     /// The key behind a handle.
     FinalizeKey,
-    /// FROST round one: (D, E).
+    /// Round one of a signature. FROST: (D, E). ECDSA: a hash commitment to R_i.
     NonceCommit,
     /// FROST: binding factors over key, message and all commitments; gives R.
     BindingFactor,
@@ -37,6 +47,26 @@ pub enum MicroOp {
     Challenge,
     /// FROST round two: z_i; consumes the nonce.
     PartialSig,
+    /// ECDSA: this signer's part of a fresh sharing of zero.
+    ZeroShare,
+    /// ECDSA: the choosing side of a multiplication with each other signer, sealed.
+    VoleRecv,
+    /// ECDSA round two: R_i and this signer's part of the public key, for its masked key share.
+    NonceOpen,
+    /// ECDSA: the sending side of each multiplication, sealed.
+    VoleSend,
+    /// ECDSA: what this signer chose to get of each multiplication.
+    VoleFinish,
+    /// ECDSA: openings, products and the public key fit together; gives R.
+    CheckConsistency,
+    /// ECDSA: this signer's part of numerator and denominator of s.
+    AffineShare,
+    /// A presignature out of the stash, once.
+    TakeTriple,
+    /// A FROST nonce out of the stash, once.
+    TakeNonce,
+    /// One-time material into the stash; its public name.
+    Stash,
     /// The signature share behind a handle.
     FinalizeSig,
     /// Publication: this signer's PublicationReceipt.
@@ -62,6 +92,11 @@ impl MicroOp {
             Self::DkgShare => "dkg_share",
             Self::DkgFinish => "dkg_finish",
             Self::DkgConfirm => "dkg_confirm",
+            Self::PairOffer => "pair_offer",
+            Self::PairOpen => "pair_open",
+            Self::PairFinish => "pair_finish",
+            Self::PairConfirm => "pair_confirm",
+            Self::PairAgree => "pair_agree",
             Self::ProbeCommit => "probe_commit",
             Self::ProbeSign => "probe_sign",
             Self::ProbeVerify => "probe_verify",
@@ -70,6 +105,16 @@ impl MicroOp {
             Self::BindingFactor => "binding_factor",
             Self::Challenge => "challenge",
             Self::PartialSig => "partial_sig",
+            Self::ZeroShare => "zero_share",
+            Self::VoleRecv => "vole_recv",
+            Self::NonceOpen => "nonce_open",
+            Self::VoleSend => "vole_send",
+            Self::VoleFinish => "vole_finish",
+            Self::CheckConsistency => "check_consistency",
+            Self::AffineShare => "affine_share",
+            Self::TakeTriple => "take_triple",
+            Self::TakeNonce => "take_nonce",
+            Self::Stash => "stash",
             Self::FinalizeSig => "finalize_sig",
             Self::GateGrant => "gate_grant",
             Self::OpenShare => "open_share",
@@ -220,6 +265,12 @@ impl Plan {
     /// The steps of a level, in plan order.
     pub fn at_level(&self, level: u16) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(move |s| s.level == level)
+    }
+
+    /// The step in which every participant of an act says the name of what came of it.
+    pub fn naming_step(&self) -> Option<&Step> {
+        let names = [MicroOp::FinalizeSig, MicroOp::FinalizeKey, MicroOp::Stash];
+        self.steps.iter().find(|step| names.contains(&step.op))
     }
 
     /// The steps whose payloads a peer's frame of this level must carry: (broadcast, private).

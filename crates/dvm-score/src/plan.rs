@@ -16,8 +16,17 @@ use crate::rewrite::{Exclusive, Node};
 pub const LEVELS_MAX: u16 = 64;
 /// Steps of one plan: a batch of 32 presignatures of 16 micro-ops.
 pub const STEPS_MAX: usize = 1024;
-/// Payload bytes of one frame: fifteen of them, with their leaves, fit one kernel call of 6 MiB.
-pub const FRAME_BYTES_MAX: u32 = 256 << 10;
+/// Payload bytes of one frame, however few take part: a peer's message of 6 MiB holds a frame twice over.
+const FRAME_BYTES_MAX: u32 = 2 << 20;
+/// Payload bytes of the frames that one kernel call carries; with their leaves they fit its 6 MiB.
+const FRAMES_BYTES_MAX: u32 = 5 << 20;
+
+/// Payload bytes of one frame in a run of so many: one kernel call carries the frames of all others.
+pub const fn frame_bytes_max(parties: usize) -> u32 {
+    let others = if parties > 1 { parties as u32 - 1 } else { 1 };
+    let fair = FRAMES_BYTES_MAX / others;
+    if fair < FRAME_BYTES_MAX { fair } else { FRAME_BYTES_MAX }
+}
 
 /// Why there is no plan, or why a plan does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

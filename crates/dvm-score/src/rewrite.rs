@@ -9,6 +9,7 @@
 //!
 //! Not here: when a micro-op happens ([`crate::plan`]); what it computes (the microcode).
 
+pub mod dkls23;
 pub mod frost;
 pub mod publication;
 
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 use dvm_core::intent::Backend;
 
 use crate::check::CheckedScore;
-use crate::ir::{Kind, Score, Var, Workflow};
+use crate::ir::{Kind, Score, SiteOp, Var, Workflow};
 use crate::op::{Effect, MicroOp, PhaseKind, PhaseSpec};
 
 /// Bytes of one payload at most, from the size of the run.
@@ -66,6 +67,8 @@ pub enum Need {
 pub enum Exclusive {
     /// The gate of the kernel: a grant is durable before the opening that it allows.
     Gate,
+    /// Pair set-up, which costs as much as everything else of a level: a kernel does one at a time.
+    Provision,
 }
 
 /// A micro-op that a rule emits.
@@ -98,7 +101,8 @@ pub struct Yield {
     pub from: Option<MicroOp>,
 }
 
-/// A pattern of sites, each (after the first) reading a result of one before; what it becomes.
+/// A pattern of sites, each (after the first) reading a result of one before, or read together with one by
+/// the site after it; what it becomes.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     /// For people.
@@ -133,6 +137,7 @@ pub fn table(backend: Backend) -> &'static Table {
     match backend {
         Backend::FrostEd25519 => &frost::ED25519,
         Backend::FrostSecp256k1Tr => &frost::SECP256K1_TR,
+        Backend::Dkls23Secp256k1 => &dkls23::SECP256K1,
     }
 }
 
@@ -290,17 +295,36 @@ fn match_at(score: &Score, claimed: &[bool], rule: &Rule, at: u16) -> Option<Vec
         return None;
     }
     let mut sites = vec![at];
-    for kind in rest {
+    for (place, kind) in rest.iter().enumerate() {
         let after = sites.last().copied()?;
-        let next = (0..).zip(score.sites.iter().zip(claimed)).find(|(i, (site, claimed))| {
-            *i > after
-                && !**claimed
-                && site.op.kind() == *kind
-                && site.op.uses().iter().any(|var| sites.contains(&var.site))
+        let next = of_kind(score, claimed, (*kind, after)).find(|(i, op)| {
+            let then = rest.get(place + 1).map(|kind| (*kind, *i));
+            // What is sampled reads nothing: it is of the match if what comes next takes it and something matched.
+            reads_any(op, &sites)
+                || op.uses().is_empty()
+                    && then.is_some_and(|then| {
+                        of_kind(score, claimed, then)
+                            .any(|(_, op)| reads_any(op, &[*i]) && reads_any(op, &sites))
+                    })
         });
         sites.push(next?.0);
     }
     Some(sites)
+}
+
+/// The unclaimed sites of a kind after a place.
+fn of_kind<'a>(
+    score: &'a Score,
+    claimed: &'a [bool],
+    (kind, after): (Kind, u16),
+) -> impl Iterator<Item = (u16, &'a SiteOp)> {
+    let open = (0..).zip(score.sites.iter().zip(claimed)).filter(|(_, (_, claimed))| !**claimed);
+    let ops = open.map(|(at, (site, _))| (at, &site.op));
+    ops.filter(move |(at, op)| *at > after && op.kind() == kind)
+}
+
+fn reads_any(op: &SiteOp, sites: &[u16]) -> bool {
+    op.uses().iter().any(|var| sites.contains(&var.site))
 }
 
 #[cfg(test)]

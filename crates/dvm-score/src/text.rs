@@ -270,6 +270,7 @@ fn message_name(message: Message) -> &'static str {
     match message {
         Message::Content => "content",
         Message::Digest => "digest",
+        Message::Transaction => "transaction",
         Message::Activation => "activation",
     }
 }

@@ -66,7 +66,7 @@ pub(crate) fn publish_plan(parties: usize) -> Plan {
 }
 
 pub(crate) fn header(plan: &Plan, publish: bool) -> RunHeader {
-    let act = RunKind::Act { attempt: 1, opens: vec![] };
+    let act = RunKind::Act { attempt: 1, opens: vec![], material: None };
     let publication = RunKind::Publish { of: B32([1; 32]), result_ref: B32([2; 32]) };
     RunHeader {
         cluster: Link::of_artifact(b"cluster"),

@@ -40,6 +40,8 @@ pub(super) fn display_text(data: &[u8]) -> Seen {
         Act::KeyGenerate { .. } => 11,
         Act::SignMessage { .. } => 11,
         Act::SignDigest { .. } => 10,
+        Act::SignEvmTransaction { .. } => unreachable!("nothing reads it yet"),
+        Act::PresignBatch { .. } => 11,
     };
     assert!(text.is_ascii() && text.ends_with('\n'));
     assert!(text.bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)));
@@ -48,7 +50,9 @@ pub(super) fn display_text(data: &[u8]) -> Seen {
     let parsed = dvm_act::parse(&intent, content).unwrap();
     assert_eq!((parsed.display(), parsed.act()), (&display, &intent.act));
     match &intent.act {
-        Act::KeyGenerate { .. } => assert_eq!(parsed.bytes_to_sign(), None),
+        Act::KeyGenerate { .. } | Act::SignEvmTransaction { .. } | Act::PresignBatch { .. } => {
+            assert_eq!(parsed.bytes_to_sign(), None);
+        }
         Act::SignMessage { .. } => assert_eq!(parsed.bytes_to_sign(), content),
         Act::SignDigest { digest, .. } => {
             assert_eq!(parsed.bytes_to_sign(), Some(digest.0.as_slice()));
@@ -63,16 +67,19 @@ pub(super) fn display_text(data: &[u8]) -> Seen {
 pub(super) fn compiled(data: &[u8]) -> Seen {
     let Some((intent, _)) = split(data) else { return Seen::of("no intent") };
     let participants: Vec<NodeId> = match &intent.act {
-        Act::KeyGenerate { roster, .. } => roster.clone(),
+        Act::KeyGenerate { roster: named, .. } | Act::PresignBatch { signers: named, .. } => {
+            named.clone()
+        }
         _ => ["n1", "n2"].map(|name| name.parse().unwrap()).to_vec(),
     };
+    let cap = plan::frame_bytes_max(participants.len());
     let mut ways = Vec::new();
-    for backend in [Backend::FrostEd25519, Backend::FrostSecp256k1Tr] {
-        for run in [Run::Act, Run::Publish(intent.scope)] {
+    for backend in [Backend::FrostEd25519, Backend::FrostSecp256k1Tr, Backend::Dkls23Secp256k1] {
+        for run in [Run::Act(None), Run::Publish(intent.scope)] {
             let make = || compile(&intent.act, run, backend, &participants);
             match memory::within(64 << 20, make) {
                 Ok(made) => {
-                    assert!(plan::verify(made.plan(), plan::FRAME_BYTES_MAX).is_ok());
+                    assert!(plan::verify(made.plan(), cap).is_ok());
                     assert_eq!(make().unwrap().plan_id(), made.plan_id());
                     ways.push(made.plan().steps.len());
                 }

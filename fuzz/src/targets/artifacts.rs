@@ -53,7 +53,8 @@ pub(super) fn plan(data: &[u8]) -> Seen {
         Ok(plan) => plan,
         Err(seen) => return seen,
     };
-    match bounded(data.len(), || dvm_score::plan::verify(&plan, dvm_score::plan::FRAME_BYTES_MAX)) {
+    let cap = dvm_score::plan::frame_bytes_max(plan.participants.len());
+    match bounded(data.len(), || dvm_score::plan::verify(&plan, cap)) {
         Ok(()) => {
             assert!(dvm_score::text::plan(&plan).starts_with("plan "));
             Seen::of(("plan", plan.steps.len(), plan.levels()))

@@ -29,6 +29,7 @@ use dvm_core::{Artifact, ReasonCode, Signed};
 use dvm_evidence::peer::PeerEvidence;
 use dvm_evidence::{BundleInput, car};
 use dvm_governance::note_of;
+use dvm_score::Run;
 use rig::{NODES, Rig, id};
 
 /// Bytes of the whole corpus: it is cloned with every checkout.
@@ -194,12 +195,26 @@ fn add_programs(seeds: &mut Seeds) {
     let backend = Backend::FrostEd25519;
     let make = Act::KeyGenerate { key_id: id("k"), backend, threshold: 2, roster: roster.clone() };
     let sign = Act::SignDigest { key_id: id("k"), key_epoch: 1, digest: dvm_core::B32([1; 32]) };
-    for (act, participants) in [(make, roster.clone()), (sign, roster[..2].to_vec())] {
-        for run in [dvm_score::Run::Act, dvm_score::Run::Publish(dvm_core::intent::Scope::Public)] {
-            let made = dvm_score::compile(&act, run, backend, &participants).unwrap();
-            seeds.artifact("score", made.score().score());
-            seeds.artifact("plan", made.plan());
-        }
+    let (signers, ecdsa) = (roster[..2].to_vec(), Backend::Dkls23Secp256k1);
+    let batch = Act::PresignBatch {
+        key_id: id("k"),
+        key_epoch: 1,
+        path: vec![0],
+        signers: signers.clone(),
+        count: 2,
+    };
+    let (perform, publish) = (Run::Act(None), Run::Publish(dvm_core::intent::Scope::Public));
+    for (act, run, backend, participants) in [
+        (&make, perform, backend, &roster),
+        (&make, publish, backend, &roster),
+        (&sign, perform, backend, &signers),
+        (&sign, publish, backend, &signers),
+        (&sign, perform, ecdsa, &signers),
+        (&batch, perform, ecdsa, &signers),
+    ] {
+        let made = dvm_score::compile(act, run, backend, participants).unwrap();
+        seeds.artifact("score", made.score().score());
+        seeds.artifact("plan", made.plan());
     }
 }
 
@@ -212,9 +227,9 @@ fn add_vectors(seeds: &mut Seeds) {
             .map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap())
             .collect();
         let target = match schema {
-            "dvm/intent/1" => "intent",
-            "dvm/kernel-call/1" => "kernel_call",
-            "dvm/kernel-reply/1" => "kernel_reply",
+            "dvm/intent/2" => "intent",
+            "dvm/kernel-call/2" => "kernel_call",
+            "dvm/kernel-reply/2" => "kernel_reply",
             _ => "any_schema",
         };
         seeds.add(target, bytes);

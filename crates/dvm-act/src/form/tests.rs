@@ -121,3 +121,45 @@ fn an_intent_that_shows_people_another_text_is_refused() {
     assert_eq!(refused, ActError::DisplayHash);
     assert_eq!(refused.code(), ReasonCode::BindingMismatch);
 }
+
+fn batch(path: Vec<u32>, signers: usize, count: u16) -> Act {
+    let signers = (0..signers).map(|i| format!("n{i:02}").parse().unwrap()).collect();
+    Act::PresignBatch { key_id: "k".parse().unwrap(), key_epoch: 1, path, signers, count }
+}
+
+#[test]
+fn a_batch_names_2_to_16_signers_in_order_and_1_to_32_pieces() {
+    for (signers, count) in [(2, 1), (16, 32)] {
+        assert_eq!(check_form(&batch(vec![], signers, count)), Ok(()));
+    }
+    for len in [0, 1, 17] {
+        assert_eq!(check_form(&batch(vec![], len, 1)), Err(ActError::RosterSize { len }));
+    }
+    for count in [0, 33] {
+        assert_eq!(check_form(&batch(vec![], 2, count)), Err(ActError::BatchSize { count }));
+    }
+    let mut unsorted = batch(vec![], 2, 1);
+    let Act::PresignBatch { signers, .. } = &mut unsorted else { unreachable!() };
+    signers.swap(0, 1);
+    assert_eq!(check_form(&unsorted), Err(ActError::RosterOrder { at: 1 }));
+}
+
+#[test]
+fn a_path_has_10_components_at_most_and_no_hardened_one() {
+    let last = (1 << 31) - 1;
+    assert_eq!(check_form(&batch(vec![last; 10], 2, 1)), Ok(()));
+    for path in [vec![0; 11], vec![0, last + 1], vec![u32::MAX]] {
+        assert_eq!(check_form(&batch(path, 2, 1)), Err(ActError::Path));
+    }
+}
+
+#[test]
+fn a_batch_signs_nothing_and_has_no_content() {
+    let act = intent(batch(vec![0, 7], 2, 3), None);
+    let parsed = parse(&act, None).unwrap();
+    assert_eq!(parsed.bytes_to_sign(), None);
+    assert!(parsed.display().text().contains(
+        "path: m/0/7\nsigners: n00, n01\nprepares: 3 signatures, and signs nothing\n"
+    ));
+    assert_eq!(parse(&act, Some(b"x")), Err(ActError::ContentUnasked));
+}

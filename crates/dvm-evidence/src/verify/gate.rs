@@ -87,6 +87,8 @@ fn check_statement(
     let digest = case.act.bytes_to_sign().map(digest::sha256);
     let of_act = digest.is_none_or(|digest| digest == body.facts.digest);
     ensure(of_act, path, "the result is not over the act's bytes")?;
+    let spent = body.facts.material == act.ctx.header().kind.material();
+    ensure(spent, path, "the result was made with other material than the run's")?;
     match body.verdict {
         Verdict::Allow => check_allow(case, (part, act, state), body, path),
         Verdict::Deny => check_deny(part, body, path),
@@ -226,7 +228,12 @@ mod tests {
 
     fn granted() -> PublicationReceipt {
         let one = B32([1; 32]);
-        let facts = ResultFacts { execution_id: one, digest: one, public_nonce: Bytes(vec![1]) };
+        let facts = ResultFacts {
+            execution_id: one,
+            digest: one,
+            public_nonce: Bytes(vec![1]),
+            material: None,
+        };
         PublicationReceipt {
             cluster: Link::of_raw(b"cluster"),
             node: "n1".parse().unwrap(),

@@ -3,6 +3,7 @@
 use dvm_blame::{Suite, SuiteGroupKey};
 use dvm_core::authority::KeyReady;
 use dvm_core::intent::{Act, Backend};
+use dvm_core::reason::ReasonCode;
 use dvm_core::run::RunHeader;
 use dvm_governance::AuthorityState;
 
@@ -44,17 +45,21 @@ pub(crate) fn participants_fit(
     ensure(fit && sorted, &format!("{path}/header"), "the participants do not fit the key")
 }
 
-/// The suite of a backend.
-pub(crate) fn suite(backend: Backend) -> Suite {
+/// The suite of a backend; refused where there is none.
+pub(crate) fn suite(backend: Backend, path: &str) -> Result<Suite, Refused> {
     match backend {
-        Backend::FrostEd25519 => Suite::FrostEd25519,
-        Backend::FrostSecp256k1Tr => Suite::FrostSecp256k1Tr,
+        Backend::FrostEd25519 => Ok(Suite::FrostEd25519),
+        Backend::FrostSecp256k1Tr => Ok(Suite::FrostSecp256k1Tr),
+        Backend::Dkls23Secp256k1 => {
+            let what = "this build cannot judge results of this backend";
+            Err(Refused::code(path, ReasonCode::PayloadRejected, what))
+        }
     }
 }
 
 /// The group key in a key's facts, which must say the same as the facts.
 pub(crate) fn group_key(ready: &KeyReady, path: &str) -> Result<SuiteGroupKey, Refused> {
-    let key = SuiteGroupKey::decode(suite(ready.backend), &ready.package)
+    let key = SuiteGroupKey::decode(suite(ready.backend, path)?, &ready.package)
         .map_err(|_| Refused::at(path, "the key package is no group key of its suite"))?;
     let nodes = ready.roster.iter().map(|n| n.as_str());
     let same = key.public_key().as_slice() == ready.public_key.0.as_slice()

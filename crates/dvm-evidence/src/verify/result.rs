@@ -96,7 +96,8 @@ fn signature_result(case: &Case<'_>, runs: &[CheckedRun<'_>]) -> Result<Outcome,
     let ready = any_key(case, runs);
     let ready = ready.ok_or_else(|| Refused::at("result", "the key is not in the log"))?;
     let bytes = case.act.bytes_to_sign().unwrap_or_default();
-    let holds = verify_signature(suite(ready.backend), &ready.public_key, bytes, result).is_ok();
+    let suite = suite(ready.backend, "result")?;
+    let holds = verify_signature(suite, &ready.public_key, bytes, result).is_ok();
     if !holds {
         let what = "the signature does not verify under the key over the act's bytes";
         return Err(Refused::code("result", ReasonCode::PayloadRejected, what));

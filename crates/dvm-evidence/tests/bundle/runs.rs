@@ -204,7 +204,7 @@ impl Rig {
     pub(crate) fn hold(&mut self, by: &[&str]) {
         let opens = self.opens(by);
         let links = opens.iter().map(Signed::link).collect();
-        let kind = RunKind::Act { attempt: 1, opens: links };
+        let kind = RunKind::Act { attempt: 1, opens: links, material: None };
         self.start(kind, opens, by.iter().map(|n| id(n)).collect());
         for _ in 0..self.peer(&id(by[0])).runs.last().unwrap().ctx.levels() {
             self.advance(|run, _| step_call(run));
@@ -330,7 +330,7 @@ impl Rig {
     pub(crate) fn begin(&mut self, by: &[&str], levels: u16) {
         let opens = self.opens(by);
         let links = opens.iter().map(Signed::link).collect();
-        let kind = RunKind::Act { attempt: 1, opens: links };
+        let kind = RunKind::Act { attempt: 1, opens: links, material: None };
         self.start(kind, opens, by.iter().map(|n| id(n)).collect());
         for _ in 0..levels {
             self.advance(|run, _| step_call(run));

@@ -1,8 +1,9 @@
 //! The remaining kinds of event, and well-formedness of the genesis.
 
-use dvm_core::authority::{ClusterManifest, ReleaseRule};
+use dvm_core::authority::{ClusterManifest, KeyReady, ReleaseRule};
 use dvm_core::governance::EventKind;
-use dvm_core::{Link, ReasonCode};
+use dvm_core::intent::Backend;
+use dvm_core::{B32, Link, ReasonCode};
 
 use crate::fixture::*;
 use crate::{AuthorityState, ClusterState, KeyState, Rule, fenced, signing_authority};
@@ -103,6 +104,25 @@ fn exactly_one_epoch_signs_before_and_after_the_switch() {
     assert_eq!(signing_authority(&world.state, &k(), 1).err(), Some(ReasonCode::StaleEpoch));
     assert!(signing_authority(&world.state, &k(), 2).is_ok());
     assert_eq!(world.refuses(EventKind::KeyEpochCancelled { key_id: k() }), Some(Rule::KeyState));
+}
+
+#[test]
+fn a_later_epoch_of_an_ecdsa_key_keeps_its_chain_code() {
+    let mut world = World::formed();
+    let cluster = world.state.cluster();
+    let facts = |epoch, code| KeyReady {
+        backend: Backend::Dkls23Secp256k1,
+        public_key: vec![2; 33].into(),
+        chain_code: Some(B32([code; 32])),
+        ..ready(cluster, "k", epoch)
+    };
+    let (first, next, other) = (facts(1, 9), facts(2, 9), facts(2, 8));
+    let published = world.publication(certified(first));
+    world.accept(published);
+    world.authorize("k");
+    world.push(EventKind::KeyActivated { key_id: k() });
+    assert_eq!(world.refusal(&world.publication(certified(other))), Some(Rule::KeyFacts));
+    assert_eq!(world.refusal(&world.publication(certified(next))), None);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The common guards, decisions, and the life of a key.
 
+use dvm_core::authority::KeyReady;
 use dvm_core::codec::{decode, encode};
 use dvm_core::governance::{EventKind, LogEntry};
+use dvm_core::intent::Backend;
 use dvm_core::{B32, ReasonCode};
 use proptest::prelude::*;
 
@@ -90,6 +92,26 @@ fn key_facts_must_fit_the_cluster_and_the_key_must_be_new() {
     let mut twin = ready(world.state.cluster(), "j", 1);
     twin.public_key = base.public_key.clone();
     assert_eq!(world.refusal(&world.publication(certified(twin))), Some(Rule::KeyIsNew));
+}
+
+#[test]
+fn only_the_facts_of_an_ecdsa_key_have_a_chain_code_and_all_of_them_have_one() {
+    let world = World::formed();
+    let (schnorr, ecdsa) = (Backend::FrostEd25519, Backend::Dkls23Secp256k1);
+    let judged = |backend, key_bytes: usize, chain_code| {
+        let base = ready(world.state.cluster(), "k", 1);
+        let public_key = vec![2; key_bytes].into();
+        let facts = KeyReady { backend, public_key, chain_code, ..base };
+        world.refusal(&world.publication(certified(facts)))
+    };
+    let code = Some(B32([9; 32]));
+    assert_eq!(judged(schnorr, 32, None), None);
+    assert_eq!(judged(ecdsa, 33, code), None);
+    for (backend, key_bytes, chain_code) in
+        [(schnorr, 32, code), (schnorr, 33, None), (ecdsa, 33, None), (ecdsa, 32, code)]
+    {
+        assert_eq!(judged(backend, key_bytes, chain_code), Some(Rule::KeyFacts));
+    }
 }
 
 #[test]

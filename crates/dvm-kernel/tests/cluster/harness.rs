@@ -331,7 +331,7 @@ impl Cluster {
     /// The phases of what a kernel holds.
     pub(crate) fn phases(&mut self, node: &str) -> Vec<String> {
         match self.call(node, KernelCall::Status) {
-            KernelReply::Status(runs) => runs.into_iter().map(|r| r.phase).collect(),
+            KernelReply::Status { held, .. } => held.into_iter().map(|r| r.phase).collect(),
             other => panic!("no status: {other:?}"),
         }
     }

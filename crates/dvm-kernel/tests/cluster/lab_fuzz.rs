@@ -297,8 +297,8 @@ fn through_the_pipe(cluster: &mut Cluster, calls: &[Vec<u8>], tail: &[u8]) -> Ve
 /// Phases by act run.
 fn phases(cluster: &mut Cluster) -> BTreeMap<[u8; 32], String> {
     match cluster.call("n1", KernelCall::Status) {
-        KernelReply::Status(runs) => {
-            runs.into_iter().map(|r| (r.execution_id.0, r.phase)).collect()
+        KernelReply::Status { held, .. } => {
+            held.into_iter().map(|r| (r.execution_id.0, r.phase)).collect()
         }
         other => panic!("no status: {other:?}"),
     }

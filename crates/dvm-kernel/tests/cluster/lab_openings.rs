@@ -23,11 +23,15 @@ fn opened(cluster: &mut Cluster, name: &str) -> (CanonicalIntent, Vec<Signed<Ope
 /// A proposal of these openings whose header names them, so that only the openings themselves are wrong.
 fn proposed(cluster: &Cluster, intent: &CanonicalIntent, opens: &[Signed<Open>]) -> KernelCall {
     let participants = vec![id("n1"), id("n2")];
-    let plan = dvm_score::compile(&intent.act, dvm_score::Run::Act, BACKEND, &participants);
+    let plan = dvm_score::compile(&intent.act, dvm_score::Run::Act(None), BACKEND, &participants);
     let header = RunHeader {
         cluster: cluster.state.cluster(),
         intent: link_of(intent),
-        kind: RunKind::Act { attempt: 1, opens: opens.iter().map(Signed::link).collect() },
+        kind: RunKind::Act {
+            attempt: 1,
+            opens: opens.iter().map(Signed::link).collect(),
+            material: None,
+        },
         plan_id: plan.unwrap().into_plan().id(),
         key_epoch: 1,
         participants,

@@ -79,13 +79,18 @@ impl Cluster {
         backend: Backend,
     ) -> (Proposal, Plan) {
         let participants: Vec<NodeId> = opens.iter().map(|o| o.body.node.clone()).collect();
-        let plan = dvm_score::compile(&intent.act, dvm_score::Run::Act, backend, &participants)
-            .unwrap()
-            .into_plan();
+        let plan =
+            dvm_score::compile(&intent.act, dvm_score::Run::Act(None), backend, &participants)
+                .unwrap()
+                .into_plan();
         let header = RunHeader {
             cluster: intent.cluster,
             intent: link_of(intent),
-            kind: RunKind::Act { attempt: 1, opens: opens.iter().map(Signed::link).collect() },
+            kind: RunKind::Act {
+                attempt: 1,
+                opens: opens.iter().map(Signed::link).collect(),
+                material: None,
+            },
             plan_id: plan.id(),
             key_epoch: intent.act.key_epoch(),
             participants,

@@ -523,7 +523,7 @@ fn bytes_that_are_no_call_are_answered_and_change_nothing() {
     }
     assert_eq!(cluster.standing("n1"), before);
     let reply = dvm_kernel::serve::answer(cluster.kernel("n1"), &good);
-    assert_eq!(reply, KernelReply::Status(Vec::new()));
+    assert_eq!(reply, KernelReply::Status { held: Vec::new(), stash: Vec::new() });
 }
 
 #[test]

@@ -269,6 +269,7 @@ impl<C: FrostSuite> Generation<C> {
                     execution_id: self.course.execution_id,
                     digest: B32(*agreed.transcript()),
                     public_nonce: Bytes::default(),
+                    material: None,
                 };
                 let said = all(MicroOp::FinalizeKey, facts.result_ref().0.to_vec());
                 (State::Agreed(agreed), vec![said])

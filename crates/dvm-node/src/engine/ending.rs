@@ -12,7 +12,6 @@ use dvm_core::bytes::{B32, Bytes};
 use dvm_core::call::{KernelCall, LevelReply};
 use dvm_core::codec;
 use dvm_core::ids::NodeId;
-use dvm_core::intent::Act;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
 use dvm_core::trace::{Terminal, TraceEvent};
@@ -103,13 +102,13 @@ impl Engine {
     }
 
     fn outcome_holds(&self, op: &Operation, result: &Bytes) -> bool {
-        if matches!(op.intent.act, Act::KeyGenerate { .. }) {
+        if op.intent.act.makes_key() {
             return codec::decode::<KeyReadyCertificate>(result)
                 .is_ok_and(|c| c.ready.intent == op.link() && c.holds(&self.manifest));
         }
         let parsed = dvm_act::parse(&op.intent, op.content.as_deref());
         let Some(record) = self.authority.key(op.intent.act.key_id()) else { return false };
-        let suite = crate::suite(record.ready.backend);
+        let Some(suite) = crate::suite(record.ready.backend) else { return false };
         parsed.is_ok_and(|p| {
             p.bytes_to_sign().is_some_and(|bytes| {
                 dvm_blame::verify_signature(suite, &record.ready.public_key, bytes, result).is_ok()

@@ -8,7 +8,6 @@ use dvm_core::call::KernelCall;
 use dvm_core::codec;
 use dvm_core::governance::EventKind;
 use dvm_core::ids::NodeId;
-use dvm_core::intent::Act;
 use dvm_core::limits::HELD_TTL_MS;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
@@ -211,7 +210,7 @@ impl Engine {
         let Some(run) = self.runs.get(run_id) else { return };
         let intent = run.intent;
         let Some(op) = self.operations.get(&intent) else { return };
-        let is_key = matches!(op.intent.act, Act::KeyGenerate { .. });
+        let is_key = op.intent.act.makes_key();
         let result = if is_key {
             self.key_certificate(run_id).map(|c| Bytes(codec::encode(&c)))
         } else {

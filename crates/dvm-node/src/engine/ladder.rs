@@ -207,7 +207,7 @@ mod tests {
         let act = Act::SignDigest { key_id, key_epoch: 1, digest: B32::default() };
         let signers = [node(1), node(2)];
         let compiled =
-            dvm_score::compile(&act, dvm_score::Run::Act, Backend::FrostEd25519, &signers);
+            dvm_score::compile(&act, dvm_score::Run::Act(None), Backend::FrostEd25519, &signers);
         compiled.unwrap().into_plan()
     }
 

@@ -263,7 +263,7 @@ impl Engine {
     /// After a start: runs that the kernel still holds go on; the others ended with its memory. A run that
     /// was entered since then is not among them, because the question was asked before it.
     pub(super) fn on_status(&mut self, reply: KernelReply) {
-        let KernelReply::Status(held) = reply else { return };
+        let KernelReply::Status { held, .. } = reply else { return };
         let before_start = std::mem::take(&mut self.before_start);
         self.leave_orphans(&held);
         let unopened = held.iter().filter(|run| is_unopened(run));

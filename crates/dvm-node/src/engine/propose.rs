@@ -22,13 +22,11 @@ use crate::wire::{Consider, Considered, PeerMessage};
 impl Engine {
     /// Who may take part in an act, and how many of them it takes.
     pub(super) fn holders(&self, act: &Act) -> (Vec<NodeId>, usize) {
-        match act {
-            Act::KeyGenerate { roster, .. } => (roster.clone(), roster.len()),
-            Act::SignMessage { key_id, .. } | Act::SignDigest { key_id, .. } => {
-                let ready = self.authority.key(key_id).map(|k| &k.ready);
-                ready.map_or((Vec::new(), 0), |r| (r.roster.clone(), usize::from(r.threshold)))
-            }
+        if let Some(named) = act.named_participants() {
+            return (named.to_vec(), named.len());
         }
+        let ready = self.authority.key(act.key_id()).map(|k| &k.ready);
+        ready.map_or((Vec::new(), 0), |r| (r.roster.clone(), usize::from(r.threshold)))
     }
 
     /// Starts a try: judges here, and asks the other holders.
@@ -181,7 +179,7 @@ impl Engine {
         let op = self.operations.get(link)?;
         let participants: Vec<NodeId> = opens.keys().cloned().collect();
         let backend = self.backend_of(&op.intent.act)?;
-        let compiled = compile(&op.intent.act, Run::Act, backend, &participants).ok()?;
+        let compiled = compile(&op.intent.act, Run::Act(None), backend, &participants).ok()?;
         let opens: Vec<Signed<Open>> = opens.into_values().collect();
         let header = RunHeader {
             cluster: self.cluster,
@@ -189,6 +187,7 @@ impl Engine {
             kind: RunKind::Act {
                 attempt: op.attempt,
                 opens: opens.iter().map(Signed::link).collect(),
+                material: None,
             },
             plan_id: compiled.plan_id(),
             key_epoch: op.intent.act.key_epoch(),
@@ -252,9 +251,7 @@ impl Engine {
     pub(super) fn backend_of(&self, act: &Act) -> Option<dvm_core::intent::Backend> {
         match act {
             Act::KeyGenerate { backend, .. } => Some(*backend),
-            Act::SignMessage { key_id, .. } | Act::SignDigest { key_id, .. } => {
-                self.authority.key(key_id).map(|k| k.ready.backend)
-            }
+            act => self.authority.key(act.key_id()).map(|k| k.ready.backend),
         }
     }
 }

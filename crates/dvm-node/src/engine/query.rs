@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use dvm_core::bytes::B32;
-use dvm_core::intent::Act;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
 use dvm_core::sighting::FencingRecord;
@@ -106,7 +105,7 @@ impl Engine {
             .iter()
             .filter_map(|id| Some((id.hex(), self.runs.get(id)?.trace_root?.to_string())))
             .collect();
-        let is_key = matches!(op.intent.act, Act::KeyGenerate { .. });
+        let is_key = op.intent.act.makes_key();
         let purpose = |a: &dvm_core::admission::Approval| match a.purpose {
             dvm_core::admission::Purpose::Admit => "admit",
             dvm_core::admission::Purpose::Release { .. } => "release",
@@ -183,12 +182,9 @@ impl Engine {
                 threshold: ready.threshold,
                 roster: ready.roster.iter().map(ToString::to_string).collect(),
                 public_key_hex: hex::encode(&ready.public_key.0),
-                public_key_pem: dvm_blame::public_key_pem(
-                    crate::suite(ready.backend),
-                    &ready.public_key,
-                )
-                .ok()
-                .flatten(),
+                public_key_pem: crate::suite(ready.backend)
+                    .and_then(|suite| dvm_blame::public_key_pem(suite, &ready.public_key).ok())
+                    .flatten(),
                 key_ready_cid: record.key_ready_cid.to_string(),
             }
         };

@@ -29,9 +29,9 @@ pub struct Submission {
     pub idempotency_key: IdempotencyKey,
     /// What the requester's token allows.
     pub roles: BTreeSet<Role>,
-    /// What; a `sign.message` already names its content. The epoch is filled in here.
+    /// What; it already names its content. The epoch is filled in here.
     pub act: Act,
-    /// The content of a `sign.message`.
+    /// The content that the act names.
     pub content: Option<Vec<u8>>,
     /// When it expires, if the client said so.
     pub expires_ms: Option<u64>,
@@ -91,24 +91,14 @@ impl Engine {
 
     /// A key's acts name its epoch; a client need not know it.
     fn with_epoch(&self, act: Act) -> Act {
-        let epoch = |key| self.authority.key(key).map_or(1, |k| k.epoch);
-        match act {
-            Act::SignMessage { key_id, message, len, .. } => {
-                let key_epoch = epoch(&key_id);
-                Act::SignMessage { key_id, key_epoch, message, len }
-            }
-            Act::SignDigest { key_id, digest, .. } => {
-                let key_epoch = epoch(&key_id);
-                Act::SignDigest { key_id, key_epoch, digest }
-            }
-            Act::KeyGenerate { key_id, backend, threshold, roster } => {
-                let mut roster = roster;
-                if roster.is_empty() {
-                    roster = self.manifest.nodes.iter().map(|p| p.node.clone()).collect();
-                }
-                Act::KeyGenerate { key_id, backend, threshold, roster }
-            }
+        let epoch = self.authority.key(act.key_id()).map_or(1, |k| k.epoch);
+        let mut act = act.at_epoch(epoch);
+        if let Act::KeyGenerate { roster, .. } = &mut act
+            && roster.is_empty()
+        {
+            *roster = self.manifest.nodes.iter().map(|p| p.node.clone()).collect();
         }
+        act
     }
 
     /// Takes an intent in, from a client or a peer: parsed, deduplicated, recorded.

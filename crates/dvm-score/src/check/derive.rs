@@ -10,7 +10,8 @@ use dvm_core::intent::Scope;
 
 use super::{Rule, handle_of};
 use crate::ir::{
-    Coeff, KeyRef, Label, MaterialKind, Score, SiteOp, Slot, TERMS_MAX, Term, Type, Var,
+    Coeff, KeyRef, Label, MaterialKind, STASH_VALUES_MAX, Score, SiteOp, Slot, TERMS_MAX, Term,
+    Type, Var,
 };
 
 /// What a site gives.
@@ -168,7 +169,7 @@ fn join(a: &Label, b: &Label) -> Label {
 }
 
 fn stashed(score: &Score, values: &[Var]) -> Result<Vec<Slot>, Rule> {
-    if values.is_empty() || values.len() > TERMS_MAX {
+    if values.is_empty() || values.len() > STASH_VALUES_MAX {
         return Err(Rule::Size);
     }
     for var in values {

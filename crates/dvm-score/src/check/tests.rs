@@ -1,7 +1,9 @@
 use super::*;
 use crate::ir::{Coeff, KeyRef, Label, MaterialKind, Message, Term, Var};
 use crate::lower::{self, Builder};
-use dvm_core::intent::{Act, Backend, Scope};
+use crate::testing::{digest, generate, material, message, presign, transaction};
+use dvm_core::intent::{Act, Backend, Scheme, Scope};
+use dvm_core::limits::PRESIGN_COUNT_MAX;
 use proptest::prelude::*;
 
 fn first_rule(score: Score) -> Option<Rule> {
@@ -21,24 +23,30 @@ fn all() -> Label {
     Label::To(vec![0, 1, 2])
 }
 
-fn digest() -> Act {
-    let key_id = "k".parse().unwrap();
-    Act::SignDigest { key_id, key_epoch: 1, digest: B32::default() }
+fn keygen(threshold: u16) -> Score {
+    let act = generate(Backend::FrostEd25519, threshold, Vec::new());
+    lower::score_for(&act, 3, Scheme::Schnorr, None).unwrap()
 }
 
-fn generate(threshold: u16) -> Act {
-    let backend = Backend::FrostEd25519;
-    Act::KeyGenerate { key_id: "k".parse().unwrap(), backend, threshold, roster: Vec::new() }
+fn release(act: &Act, parties: u16) -> Score {
+    lower::publication_for(act, Scope::Public, parties).unwrap()
 }
 
+/// Every score of this build.
 fn lowered(parties: u16) -> Vec<Score> {
-    vec![
-        lower::score_for(&digest(), parties).unwrap(),
-        lower::score_for(&generate(2), parties).unwrap(),
-        lower::publication_for(&digest(), Scope::Public, parties).unwrap(),
-        lower::publication_for(&generate(2), Scope::Public, parties).unwrap(),
-        lower::ecdsa_sign_score(parties).unwrap(),
-    ]
+    let make = generate(Backend::FrostEd25519, 2, Vec::new());
+    let batch = presign(Vec::new(), PRESIGN_COUNT_MAX);
+    let mut all = vec![release(&digest(), parties), release(&make, parties)];
+    for scheme in [Scheme::Schnorr, Scheme::Ecdsa] {
+        for act in [&make, &batch, &digest(), &message(), &transaction()] {
+            for material in [None, Some(&material(7))] {
+                all.extend(lower::score_for(act, parties, scheme, material));
+            }
+        }
+    }
+    // Key, batch and digest have one for each scheme; message and transaction one with and one without material.
+    assert_eq!(all.len(), 2 + 2 * 3 + 2 * 2);
+    all
 }
 
 #[test]
@@ -57,10 +65,9 @@ fn every_score_of_this_build_passes_for_2_to_16_parties_and_no_others() {
 
 #[test]
 fn a_threshold_above_the_parties_is_refused() {
-    let score = |t| lower::score_for(&generate(t), 3).unwrap();
-    assert_eq!(first_rule(score(3)), None);
-    assert_eq!(first_rule(score(4)), Some(Rule::Parties));
-    assert_eq!(first_rule(score(1)), Some(Rule::Parties));
+    assert_eq!(first_rule(keygen(3)), None);
+    assert_eq!(first_rule(keygen(4)), Some(Rule::Parties));
+    assert_eq!(first_rule(keygen(1)), Some(Rule::Parties));
 }
 
 #[test]
@@ -80,7 +87,7 @@ fn a_score_ends_at_its_last_site_and_has_it_once() {
 #[test]
 fn a_signing_score_cannot_publish_what_it_makes() {
     let mut b = builder(Workflow::Sign);
-    b.score = lower::score_for(&digest(), 3).unwrap();
+    b.score = lower::score_for(&digest(), 3, Scheme::Schnorr, None).unwrap();
     let result = Var { site: 5, out: 0 };
     let grant = SiteOp::GateGrant { result, scope: Scope::Public };
     let gives = vec![crate::ir::Slot { ty: Type::Grants, label: Label::Public }];
@@ -109,7 +116,7 @@ fn a_result_leaves_only_after_the_grants_for_it() {
 
 #[test]
 fn grants_below_the_opening_do_not_count() {
-    let mut score = lower::publication_for(&digest(), Scope::Public, 3).unwrap();
+    let mut score = release(&digest(), 3);
     score.sites.swap(1, 2);
     let SiteOp::PublishSig { grants, .. } = &mut score.sites[1].op else { unreachable!() };
     grants.site = 2;
@@ -241,7 +248,7 @@ fn one_mask_does_not_hide_two_products() {
 
 #[test]
 fn a_probe_goes_to_the_holders_under_a_nonce_of_its_own() {
-    let good = lower::score_for(&generate(2), 3).unwrap();
+    let good = keygen(2);
     let mut published = good.clone();
     published.sites[6].op = SiteOp::OpenTo { a: Var { site: 5, out: 0 }, to: Label::Public };
     published.sites[6].gives[0].label = Label::Public;
@@ -303,6 +310,19 @@ fn stashed_material_is_taken_once() {
     let mut v_opened = online(&[7]);
     v_opened.sites[2].op = SiteOp::OpenTo { a: Var { site: 0, out: 3 }, to: all() };
     assert_eq!(first_rule(v_opened), Some(Rule::OpeningUnmasked));
+}
+
+#[test]
+fn a_stash_holds_a_whole_batch_and_no_more() {
+    let stash = |values: usize| {
+        let mut b = builder(Workflow::Presign);
+        let k = b.push(SiteOp::ShareRand).unwrap();
+        b.push(SiteOp::Stash { values: vec![k; values] }).map_err(|e| e.rule)
+    };
+    assert!(stash(1).is_ok() && stash(4 * usize::from(PRESIGN_COUNT_MAX)).is_ok());
+    for values in [0, 4 * usize::from(PRESIGN_COUNT_MAX) + 1] {
+        assert_eq!(stash(values).unwrap_err(), Rule::Size);
+    }
 }
 
 #[test]

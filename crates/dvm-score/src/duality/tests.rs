@@ -11,7 +11,7 @@ fn plan(parties: u16, publish: bool) -> Plan {
         roster: (0..parties).map(|i| format!("n{i:02}").parse().unwrap()).collect(),
     };
     let Act::KeyGenerate { roster, .. } = &act else { unreachable!() };
-    let run = if publish { Run::Publish(Scope::Public) } else { Run::Act };
+    let run = if publish { Run::Publish(Scope::Public) } else { Run::Act(None) };
     compile(&act, run, Backend::FrostEd25519, roster).unwrap().into_plan()
 }
 

@@ -3,7 +3,8 @@
 //! Source: the design's FROST choreography and shared DKG. Key generation is commit, open, share,
 //! confirm, then a probe signature that never leaves the kernels; signing is two levels.
 //!
-//! Always true: no partial signature is sent here. It stays behind the handle until publication.
+//! Always true: no partial signature is sent here. It stays behind the handle until publication. The rules that
+//! have nothing of FROST in them serve the other backends, too.
 
 use super::{Len, Need, Rule, Table, Template, Yield, publication};
 use crate::ir::{Kind, Workflow};
@@ -15,14 +16,15 @@ pub static ED25519: Table = Table { id: "frost-ed25519/1", rules: WORKFLOWS };
 pub static SECP256K1_TR: Table = Table { id: "frost-secp256k1-tr/1", rules: WORKFLOWS };
 
 const WORKFLOWS: &[(Workflow, &[Rule])] = &[
-    (Workflow::KeyGenerate, KEY_GENERATE),
-    (Workflow::Sign, SIGN),
+    (Workflow::KeyGenerate, &[MAKE, PROBE_NONCE, PROBE, FINALIZE_KEY]),
+    (Workflow::Sign, &[LOAD, NONCE, TAKE, TRANSCRIPT, RESPONSE, FINALIZE_SIG]),
+    (Workflow::Presign, &[NONCE, STASH]),
     (Workflow::PublishKey, publication::RULES),
     (Workflow::PublishSig, publication::RULES),
 ];
 
 /// A sha2-256 digest.
-const DIGEST: Len = Len::fixed(32);
+pub(super) const DIGEST: Len = Len::fixed(32);
 /// Two compressed points (at most 66 bytes) with the suite's and the codec's headers.
 const COMMITMENT: Len = Len::fixed(128);
 /// One sealed scalar: HPKE's key and tag (48 bytes), the scalar, the suite's and the codec's headers.
@@ -31,114 +33,130 @@ const SEALED_SCALAR: Len = Len::fixed(256);
 /// headers, HPKE's key and tag.
 const SEALED_PACKAGE: Len = Len { base: 256, per_threshold: 40, per_party: 0 };
 
-const SIGN: &[Rule] = &[
-    Rule {
-        name: "the kernel holds the key share",
-        pattern: &[Kind::ShareLoad],
-        emits: &[],
-        yields: &[Yield { at: 0, out: 0, from: None }],
-    },
-    Rule {
-        name: "share_rand(k) + share_ec_mul(k) => nonce_commit",
-        pattern: &[Kind::ShareRand, Kind::ShareEcMulPublic],
-        emits: &[Template {
-            op: MicroOp::NonceCommit,
-            at: 1,
-            phase: PhaseKind::Bcast,
-            len: COMMITMENT,
-            effect: Effect::Reveal,
-            exclusive: None,
-            needs: &[],
-        }],
-        yields: &[
-            Yield { at: 0, out: 0, from: Some(MicroOp::NonceCommit) },
-            Yield { at: 1, out: 0, from: Some(MicroOp::NonceCommit) },
-        ],
-    },
-    Rule {
-        name: "transcript => binding_factor + challenge",
-        pattern: &[Kind::Transcript],
-        emits: &[
-            local(MicroOp::BindingFactor, Effect::Pure, &[Need::Operands]),
-            local(MicroOp::Challenge, Effect::Pure, &[Need::Same(MicroOp::BindingFactor)]),
-        ],
-        yields: &[
-            Yield { at: 0, out: 0, from: Some(MicroOp::BindingFactor) },
-            Yield { at: 0, out: 1, from: Some(MicroOp::Challenge) },
-        ],
-    },
-    Rule {
-        name: "share_lin => partial_sig",
-        pattern: &[Kind::ShareLin],
-        emits: &[local(MicroOp::PartialSig, Effect::Consume, &[Need::Operands])],
-        yields: &[Yield { at: 0, out: 0, from: Some(MicroOp::PartialSig) }],
-    },
-    Rule {
-        name: "finalize_sig",
-        pattern: &[Kind::FinalizeSig],
-        emits: &[Template {
-            op: MicroOp::FinalizeSig,
-            at: 0,
-            phase: PhaseKind::Bcast,
-            len: DIGEST,
-            effect: Effect::Consume,
-            exclusive: None,
-            needs: &[Need::Operands],
-        }],
-        yields: &[Yield { at: 0, out: 0, from: Some(MicroOp::FinalizeSig) }],
-    },
-];
+/// The key share of a signature.
+pub(super) const LOAD: Rule = Rule {
+    name: "the kernel holds the key share",
+    pattern: &[Kind::ShareLoad],
+    emits: &[],
+    yields: &[Yield { at: 0, out: 0, from: None }],
+};
 
-const KEY_GENERATE: &[Rule] = &[
-    Rule {
-        name: "share_rand(x) + share_ec_mul(x) => Pedersen DKG with commit, open and confirm",
-        pattern: &[Kind::ShareRand, Kind::ShareEcMulTo],
-        emits: DKG,
-        yields: &[
-            Yield { at: 0, out: 0, from: Some(MicroOp::DkgFinish) },
-            // X counts only once all holders confirmed that they have the same.
-            Yield { at: 1, out: 0, from: Some(MicroOp::DkgConfirm) },
-        ],
-    },
-    Rule {
-        name: "share_rand(k) + share_ec_mul(k) => probe_commit",
-        pattern: &[Kind::ShareRand, Kind::ShareEcMulPublic],
-        emits: &[Template {
-            op: MicroOp::ProbeCommit,
-            at: 1,
-            phase: PhaseKind::Bcast,
-            len: COMMITMENT,
-            effect: Effect::Reveal,
-            exclusive: None,
-            // RFC 9591, section 4.1: the nonce is hedged with the key share.
-            needs: &[Need::Other(MicroOp::DkgFinish)],
-        }],
-        yields: &[
-            Yield { at: 0, out: 0, from: Some(MicroOp::ProbeCommit) },
-            Yield { at: 1, out: 0, from: Some(MicroOp::ProbeCommit) },
-        ],
-    },
-    Rule {
-        name: "transcript + share_lin + open_to => probe_sign + probe_verify",
-        pattern: &[Kind::Transcript, Kind::ShareLin, Kind::OpenTo],
-        emits: PROBE,
-        yields: &[Yield { at: 2, out: 0, from: Some(MicroOp::ProbeVerify) }],
-    },
+const NONCE: Rule = Rule {
+    name: "share_rand(k) + share_ec_mul(k) => nonce_commit",
+    pattern: &[Kind::ShareRand, Kind::ShareEcMulPublic],
+    emits: &[Template {
+        op: MicroOp::NonceCommit,
+        at: 1,
+        phase: PhaseKind::Bcast,
+        len: COMMITMENT,
+        effect: Effect::Reveal,
+        exclusive: None,
+        needs: &[],
+    }],
+    yields: &[
+        Yield { at: 0, out: 0, from: Some(MicroOp::NonceCommit) },
+        Yield { at: 1, out: 0, from: Some(MicroOp::NonceCommit) },
+    ],
+};
+
+const TAKE: Rule = Rule {
+    name: "take => take_nonce",
+    pattern: &[Kind::Take],
+    emits: &[local(MicroOp::TakeNonce, Effect::Consume, &[])],
+    yields: &[
+        Yield { at: 0, out: 0, from: Some(MicroOp::TakeNonce) },
+        Yield { at: 0, out: 1, from: Some(MicroOp::TakeNonce) },
+    ],
+};
+
+const TRANSCRIPT: Rule = Rule {
+    name: "transcript => binding_factor + challenge",
+    pattern: &[Kind::Transcript],
+    emits: &[
+        local(MicroOp::BindingFactor, Effect::Pure, &[Need::Operands]),
+        local(MicroOp::Challenge, Effect::Pure, &[Need::Same(MicroOp::BindingFactor)]),
+    ],
+    yields: &[
+        Yield { at: 0, out: 0, from: Some(MicroOp::BindingFactor) },
+        Yield { at: 0, out: 1, from: Some(MicroOp::Challenge) },
+    ],
+};
+
+const RESPONSE: Rule = Rule {
+    name: "share_lin => partial_sig",
+    pattern: &[Kind::ShareLin],
+    emits: &[local(MicroOp::PartialSig, Effect::Consume, &[Need::Operands])],
+    yields: &[Yield { at: 0, out: 0, from: Some(MicroOp::PartialSig) }],
+};
+
+/// The end of every signature: what is held has a name, which all signers say.
+pub(super) const FINALIZE_SIG: Rule = Rule {
+    name: "finalize_sig",
+    pattern: &[Kind::FinalizeSig],
+    emits: &[last(MicroOp::FinalizeSig, Effect::Consume, &[Need::Operands])],
+    yields: &[Yield { at: 0, out: 0, from: Some(MicroOp::FinalizeSig) }],
+};
+
+/// The end of every batch: what is in memory has a name, which all signers say.
+pub(super) const STASH: Rule = Rule {
+    name: "stash",
+    pattern: &[Kind::Stash],
+    emits: &[last(MicroOp::Stash, Effect::Pure, &[Need::Operands])],
+    yields: &[Yield { at: 0, out: 0, from: Some(MicroOp::Stash) }],
+};
+
+/// The DKG of every key over a group, whatever signs with it.
+pub(super) const MAKE: Rule = Rule {
+    name: "share_rand(x) + share_ec_mul(x) => Pedersen DKG with commit, open and confirm",
+    pattern: &[Kind::ShareRand, Kind::ShareEcMulTo],
+    emits: DKG,
+    yields: &[
+        Yield { at: 0, out: 0, from: Some(MicroOp::DkgFinish) },
+        // X counts only once all holders confirmed that they have the same.
+        Yield { at: 1, out: 0, from: Some(MicroOp::DkgConfirm) },
+    ],
+};
+
+/// The nonce of the activation probe.
+pub(super) const PROBE_NONCE: Rule = Rule {
+    name: "share_rand(k) + share_ec_mul(k) => probe_commit",
+    pattern: &[Kind::ShareRand, Kind::ShareEcMulPublic],
+    emits: &[Template {
+        op: MicroOp::ProbeCommit,
+        at: 1,
+        phase: PhaseKind::Bcast,
+        len: COMMITMENT,
+        effect: Effect::Reveal,
+        exclusive: None,
+        // RFC 9591, section 4.1: the nonce is hedged with the key share.
+        needs: &[Need::Other(MicroOp::DkgFinish)],
+    }],
+    yields: &[
+        Yield { at: 0, out: 0, from: Some(MicroOp::ProbeCommit) },
+        Yield { at: 1, out: 0, from: Some(MicroOp::ProbeCommit) },
+    ],
+};
+
+/// The activation probe: a Schnorr signature under any key, opened to the holders alone.
+pub(super) const PROBE: Rule = Rule {
+    name: "transcript + share_lin + open_to => probe_sign + probe_verify",
+    pattern: &[Kind::Transcript, Kind::ShareLin, Kind::OpenTo],
+    emits: TRY,
+    yields: &[Yield { at: 2, out: 0, from: Some(MicroOp::ProbeVerify) }],
+};
+
+const FINALIZE_KEY: Rule = finalize_key(END);
+const END: &[Template] = &[last(MicroOp::FinalizeKey, Effect::Consume, &[Need::Operands])];
+
+/// The end of every key generation.
+pub(super) const fn finalize_key(emits: &'static [Template]) -> Rule {
     Rule {
         name: "finalize_key",
         pattern: &[Kind::FinalizeKey],
-        emits: &[Template {
-            op: MicroOp::FinalizeKey,
-            at: 0,
-            phase: PhaseKind::Bcast,
-            len: DIGEST,
-            effect: Effect::Consume,
-            exclusive: None,
-            needs: &[Need::Operands],
-        }],
+        emits,
         yields: &[Yield { at: 0, out: 0, from: Some(MicroOp::FinalizeKey) }],
-    },
-];
+    }
+}
 
 const DKG: &[Template] = &[
     Template {
@@ -186,7 +204,7 @@ const DKG: &[Template] = &[
     },
 ];
 
-const PROBE: &[Template] = &[
+const TRY: &[Template] = &[
     Template {
         op: MicroOp::ProbeSign,
         at: 1,
@@ -207,6 +225,12 @@ const PROBE: &[Template] = &[
     },
 ];
 
-const fn local(op: MicroOp, effect: Effect, needs: &'static [Need]) -> Template {
+/// A step that says nothing.
+pub(super) const fn local(op: MicroOp, effect: Effect, needs: &'static [Need]) -> Template {
     Template { op, at: 0, phase: PhaseKind::Local, len: Len::NONE, effect, exclusive: None, needs }
+}
+
+/// The last step of a run: says the digest that names what came of it.
+pub(super) const fn last(op: MicroOp, effect: Effect, needs: &'static [Need]) -> Template {
+    Template { op, at: 0, phase: PhaseKind::Bcast, len: DIGEST, effect, exclusive: None, needs }
 }

@@ -2,14 +2,18 @@ use super::*;
 use crate::check::check;
 use crate::ir::{Coeff, KeyRef, Label, Message, SiteOp, Term};
 use crate::lower::{self, Builder};
+use crate::testing::digest;
+use dvm_core::intent::Scheme;
 
 #[test]
-fn frost_has_no_rule_for_ecdsa_and_says_at_which_site() {
-    let score = check(lower::ecdsa_sign_score(2).unwrap()).unwrap();
-    for backend in Backend::ALL {
-        let refused = rewrite(&score, table(backend)).unwrap_err();
+fn a_backend_has_no_rule_for_the_other_scheme_and_says_at_which_site() {
+    let score = |scheme| check(lower::score_for(&digest(), 2, scheme, None).unwrap()).unwrap();
+    for backend in [Backend::FrostEd25519, Backend::FrostSecp256k1Tr] {
+        let refused = rewrite(&score(Scheme::Ecdsa), table(backend)).unwrap_err();
         assert_eq!(refused, RewriteError::NoRule { site: 3 });
     }
+    let refused = rewrite(&score(Scheme::Schnorr), table(Backend::Dkls23Secp256k1)).unwrap_err();
+    assert_eq!(refused, RewriteError::NoRule { site: 1 });
 }
 
 /// Schnorr with the sites of the nonce apart from each other.
@@ -119,3 +123,50 @@ fn a_workflow_that_the_backend_does_not_have_is_refused() {
     let refused = rewrite(&spread_out(), &Table { id: "empty/1", rules }).unwrap_err();
     assert_eq!(refused, RewriteError::NoRule { site: 0 });
 }
+
+/// Two presignatures whose sites are mixed, in which a second mask is read by `masked` alone.
+fn mixed(masked: impl Fn(&mut Builder, [Var; 3]) -> Var) -> CheckedScore {
+    let mut b = Builder::new(Workflow::Presign, 2, 2);
+    let x = b.push(SiteOp::ShareLoad).unwrap();
+    let k = b.push(SiteOp::ShareRand).unwrap();
+    let other = b.push(SiteOp::ShareRand).unwrap();
+    let phi = b.push(SiteOp::ShareRand).unwrap();
+    let nonce = b.push(SiteOp::ShareEcMul { a: k, to: Label::Public }).unwrap();
+    let second = b.push(SiteOp::ShareEcMul { a: other, to: Label::Public }).unwrap();
+    let mask = b.push(SiteOp::ShareRand).unwrap();
+    let first_mask = b.push(SiteOp::ShareRand).unwrap();
+    let u = masked(&mut b, [k, phi, first_mask]);
+    let v = b.push(SiteOp::ShareMul { a: first_mask, b: x }).unwrap();
+    let second_u = b.push(SiteOp::ShareMul { a: mask, b: other }).unwrap();
+    let second_v = b.push(SiteOp::ShareMul { a: mask, b: x }).unwrap();
+    let values = vec![nonce, first_mask, u, v, second, mask, second_u, second_v];
+    b.push(SiteOp::Stash { values }).unwrap();
+    check(b.score).unwrap()
+}
+
+#[test]
+fn a_sampled_site_is_of_the_match_whose_next_site_reads_it() {
+    // %3 is sampled and read by nobody: it has no place in either match.
+    let score = mixed(|b, [k, _, mask]| b.push(SiteOp::ShareMul { a: k, b: mask }).unwrap());
+    let refused = rewrite(&score, table(Backend::Dkls23Secp256k1)).unwrap_err();
+    assert_eq!(refused, RewriteError::NoRule { site: 3 });
+    let matches = match_all(score.score(), &[AHEAD_ALONE, LOAD, RAND, STASH]).unwrap();
+    let found: Vec<&[u16]> = matches.iter().map(|m| m.sites.as_slice()).collect();
+    let wanted: [&[u16]; 5] = [&[0], &[1, 4, 7, 8, 9], &[2, 5, 6, 10, 11], &[3], &[12]];
+    assert_eq!(found, wanted);
+    // A product that takes the mask and nothing of the match does not bring the mask into it.
+    let foreign = mixed(|b, [_, phi, mask]| b.push(SiteOp::ShareMul { a: phi, b: mask }).unwrap());
+    let refused = rewrite(&foreign, table(Backend::Dkls23Secp256k1)).unwrap_err();
+    assert_eq!(refused, RewriteError::NoRule { site: 1 });
+}
+
+const fn alone(name: &'static str, pattern: &'static [Kind]) -> Rule {
+    Rule { name, pattern, emits: &[], yields: &[] }
+}
+
+const AHEAD_ALONE: Rule = alone(
+    "ahead",
+    &[Kind::ShareRand, Kind::ShareEcMulPublic, Kind::ShareRand, Kind::ShareMul, Kind::ShareMul],
+);
+const RAND: Rule = alone("rand", &[Kind::ShareRand]);
+const STASH: Rule = alone("stash", &[Kind::Stash]);

@@ -2,7 +2,8 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use dvm_core::intent::{Act, Backend, Scope};
-use dvm_core::{B32, Link, NodeId};
+use dvm_core::run::Material;
+use dvm_core::{Address20, B32, KeyId, Link, NodeId};
 use dvm_score::text::{self, PlanView, ScoreView};
 use dvm_score::{Compiled, Run, compile};
 use serde_json::json;
@@ -18,7 +19,8 @@ pub(crate) enum ScoreCommand {
     #[command(after_help = "Examples:
   dvm score show --act sign.message --backend frost-ed25519 --level l1
   dvm score show --act key.generate --backend frost-secp256k1-tr --level plan --participants n1,n2,n3
-  dvm score show --act sign.digest --backend ecdsa --level l1")]
+  dvm score show --act sign.evm_transaction --backend dkls23-secp256k1 --level plan
+  dvm score show --act presign.batch --backend dkls23-secp256k1 --count 32 --level l1")]
     Show(ShowArgs),
 }
 
@@ -36,10 +38,10 @@ enum Level {
 /// `dvm score show`.
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
-    /// key.generate, sign.message, sign.digest, publish_pubkey or publish_sig.
+    /// key.generate, sign.message, sign.digest, sign.evm_transaction, presign.batch, publish_pubkey or publish_sig.
     #[arg(long)]
     act: String,
-    /// frost-ed25519, frost-secp256k1-tr; or ecdsa, whose score can be read but not performed yet.
+    /// frost-ed25519, frost-secp256k1-tr or dkls23-secp256k1.
     #[arg(long, default_value = Backend::FrostEd25519.name())]
     backend: String,
     /// What to print.
@@ -51,14 +53,17 @@ pub(crate) struct ShowArgs {
     /// Shares needed to sign with a new key.
     #[arg(long, default_value_t = 2)]
     threshold: u16,
+    /// Presignatures of a batch.
+    #[arg(long, default_value_t = 1)]
+    count: u16,
+    /// With material made before: what is left to do for a message or a transaction.
+    #[arg(long)]
+    presigned: bool,
 }
 
 /// Runs it.
 pub(crate) fn run(global: &Global, command: &ScoreCommand) -> Result<Exit, Failure> {
     let ScoreCommand::Show(args) = command;
-    if args.backend == "ecdsa" {
-        return show_ecdsa(global, args);
-    }
     let compiled = compiled(args)?;
     let (score, plan) = (compiled.score().score(), compiled.plan());
     match args.level {
@@ -73,23 +78,33 @@ fn compiled(args: &ShowArgs) -> Result<Compiled, Failure> {
     let unknown = || Failure::usage(format!("no backend is called `{}`", args.backend));
     let backend = Backend::from_name(&args.backend).ok_or_else(unknown)?;
     // The score is a function of the act's class and sizes; names and contents play no part.
-    let key_id = "key".parse().map_err(|_| Failure::usage("a key id"))?;
-    let generate = |key_id| Act::KeyGenerate {
-        key_id,
-        backend,
-        threshold: args.threshold,
-        roster: args.participants.clone(),
-    };
-    let message =
-        |key_id| Act::SignMessage { key_id, key_epoch: 1, message: Link::of_raw(&[]), len: 0 };
+    let key_id: KeyId = "key".parse().map_err(|_| Failure::usage("a key id"))?;
+    let (key_epoch, nothing) = (1, Link::of_raw(&[]));
+    let (threshold, roster) = (args.threshold, args.participants.clone());
+    let material = Material { batch: B32::default(), index: 0 };
+    let perform = Run::Act(args.presigned.then_some(material));
     let (act, run) = match args.act.as_str() {
-        "key.generate" => (generate(key_id), Run::Act),
-        "sign.message" => (message(key_id), Run::Act),
-        "sign.digest" => {
-            (Act::SignDigest { key_id, key_epoch: 1, digest: B32::default() }, Run::Act)
+        "key.generate" => (Act::KeyGenerate { key_id, backend, threshold, roster }, perform),
+        "publish_pubkey" => {
+            (Act::KeyGenerate { key_id, backend, threshold, roster }, Run::Publish(Scope::Public))
         }
-        "publish_pubkey" => (generate(key_id), Run::Publish(Scope::Public)),
-        "publish_sig" => (message(key_id), Run::Publish(Scope::Public)),
+        "sign.message" => {
+            (Act::SignMessage { key_id, key_epoch, message: nothing, len: 0 }, perform)
+        }
+        "sign.evm_transaction" => {
+            let (path, from) = (Vec::new(), Address20::default());
+            let (transaction, len) = (nothing, 0);
+            (Act::SignEvmTransaction { key_id, key_epoch, path, from, transaction, len }, perform)
+        }
+        "presign.batch" => {
+            let (path, count) = (Vec::new(), args.count);
+            (Act::PresignBatch { key_id, key_epoch, path, signers: roster, count }, perform)
+        }
+        "sign.digest" => (Act::SignDigest { key_id, key_epoch, digest: B32::default() }, perform),
+        "publish_sig" => (
+            Act::SignDigest { key_id, key_epoch, digest: B32::default() },
+            Run::Publish(Scope::Public),
+        ),
         other => return Err(Failure::usage(format!("no act is called `{other}`"))),
     };
     compile(&act, run, backend, &args.participants)
@@ -104,18 +119,4 @@ fn l0_json(compiled: &Compiled) -> serde_json::Value {
         json!({ "site": site.site, "kind": site.kind, "ops": ops.collect::<Vec<_>>() })
     });
     json!({ "backend": compiled.plan().backend, "sites": rows.collect::<Vec<_>>() })
-}
-
-fn show_ecdsa(global: &Global, args: &ShowArgs) -> Result<Exit, Failure> {
-    if args.act != "sign.digest" || args.level != Level::L1 {
-        let message =
-            "for `ecdsa` there is only the score of sign.digest: --act sign.digest --level l1";
-        return Err(Failure::usage(message));
-    }
-    let parties = args.participants.len().try_into().unwrap_or(u16::MAX);
-    let refused = |error: dvm_score::CheckError| Failure::usage(error.to_string());
-    let score = dvm_score::lower::ecdsa_sign_score(parties).map_err(refused)?;
-    let score = dvm_score::check(score).map_err(refused)?;
-    show::print(global.json, &ScoreView::from(score.score()), |_| text::l1(score.score()));
-    Ok(Exit::Done)
 }

@@ -62,7 +62,7 @@ fn with_opens(input: &mut BundleInput, opens: Vec<Signed<Open>>) {
     let header = &mut act(input).proposal.header;
     header.participants = opens.iter().map(|open| open.body.node.clone()).collect();
     let links = opens.iter().map(Signed::link).collect();
-    header.kind = RunKind::Act { attempt: 1, opens: links };
+    header.kind = RunKind::Act { attempt: 1, opens: links, material: None };
     act(input).proposal.opens = opens;
 }
 

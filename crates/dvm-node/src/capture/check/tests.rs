@@ -88,8 +88,12 @@ impl Story {
         (act, run): (B32, B32),
         (intent, verdict): (&[u8], Verdict),
     ) -> Vec<u8> {
-        let facts =
-            ResultFacts { execution_id: act, digest: sha256(intent), public_nonce: Bytes(vec![1]) };
+        let facts = ResultFacts {
+            execution_id: act,
+            digest: sha256(intent),
+            public_nonce: Bytes(vec![1]),
+            material: None,
+        };
         let receipt = PublicationReceipt {
             cluster: link(b"cluster"),
             node: node(from),
@@ -131,7 +135,7 @@ impl Story {
         let header = RunHeader {
             cluster: link(b"cluster"),
             intent: link(intent),
-            kind: RunKind::Act { attempt: attempt.into(), opens: Vec::new() },
+            kind: RunKind::Act { attempt: attempt.into(), opens: Vec::new(), material: None },
             plan_id: B32([1; 32]),
             key_epoch: 1,
             participants: vec![node(1), node(2)],
