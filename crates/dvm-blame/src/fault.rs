@@ -64,6 +64,16 @@ pub enum Rule {
     /// A value made for another key or another session.
     #[error("made for another key or session")]
     OtherSession,
+    /// There is no pair set-up with this peer: it was never made, or discarded with a ban.
+    #[error("no pair set-up with {0:?}")]
+    NoPairSetup(Party),
+    /// These peers start from other pair set-ups than we hold. Nobody's offence: a state restored from a copy does
+    /// it, too.
+    #[error("another pair set-up than ours at {0:?}")]
+    OtherPairSetup(Vec<Party>),
+    /// Bytes that are not the encoding of this pair's set-up in this key.
+    #[error("malformed pair set-up")]
+    MalformedPairSetup,
     /// The message to be signed is longer than we handle.
     #[error("the message to sign is too long")]
     MessageTooLong,
@@ -96,6 +106,13 @@ pub enum Offence {
     /// The secret share does not lie on the polynomial that the peer committed to.
     #[error("the secret share contradicts the commitments")]
     WrongSecretShare,
+    /// A part of a pair's set-up is malformed, or fails its proof or its commitment.
+    #[error("a malformed or false part of the pair set-up")]
+    PairSetup,
+    /// A message of a multiplication is malformed or fails a check. One offence for all of them: which check it was
+    /// is not for the peer to know.
+    #[error("a malformed or false message of a multiplication")]
+    Multiplication,
     /// The nonce commitments are not two canonical, non-identity elements.
     #[error("malformed nonce commitments")]
     MalformedNonceCommitment,

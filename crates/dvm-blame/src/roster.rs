@@ -92,6 +92,17 @@ impl Roster {
         }
     }
 
+    /// Blames several nodes of this roster for one offence; in roster order, strangers left out.
+    pub fn blame_all(&self, nodes: &[&str], what: crate::Offence) -> Fault {
+        let culprits: Vec<Party> =
+            self.parties().filter(|party| nodes.contains(&party.node.as_str())).collect();
+        if culprits.is_empty() {
+            Fault::Refused(Rule::NotAMember)
+        } else {
+            Fault::Blame { culprits, what }
+        }
+    }
+
     /// Checks that `messages` holds one message of each node of `expected` and of nobody else.
     pub fn check_senders<'a, T>(
         &self,
