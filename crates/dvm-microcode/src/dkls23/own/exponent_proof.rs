@@ -1,0 +1,156 @@
+//! The base OT sender's proof that it knows s of z = sG, once for all 256 base OTs.
+//!
+//! Source: Schnorr's proof under a randomised Fischlin transform: Kondi and shelat (eprint 2022/393), figure 9, as Zhou
+//! et al. (eprint 2022/1525), figure 27, use it. 64 repetitions in 32 pairs; the two of a pair must hash to the
+//! same byte, for which the prover searches 256 challenges on average; 8 · 32 = 256 bits.
+//! Always true: every commitment is another; no answer is accepted from a pair whose bytes differ.
+//! Constant time: s and the nonces are secret and only multiplied and subtracted. How long the search takes depends on
+//! hashes of answers that are never sent, each blinded by its nonce.
+
+use std::collections::BTreeSet;
+
+use dvm_blame::Bug;
+use k256::elliptic_curve::ops::LinearCombination;
+use k256::{ProjectivePoint, Scalar};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::hedge::Hedged;
+use super::oracle::{self, tag};
+use super::points::{Encoded, decode, encode, generator, times_generator};
+use super::wire::{Fields, scalar};
+use crate::dkls23::vole::{FISCHLIN_CHALLENGE_BYTES, FISCHLIN_REPETITIONS, VoleFault};
+
+const PAIRS: usize = FISCHLIN_REPETITIONS / 2;
+/// Challenges tried for one pair. That none of them fits has a probability below 2^-360.
+const TRIES: usize = 1 << 16;
+
+type Challenge = [u8; FISCHLIN_CHALLENGE_BYTES];
+
+/// A challenge and the answer to it.
+#[derive(Clone, Copy)]
+pub(super) struct Answer {
+    pub(super) challenge: Challenge,
+    pub(super) response: Scalar,
+}
+
+/// The proof.
+pub(super) struct ExponentProof {
+    /// z, encoded and decoded.
+    pub(super) encoded: Encoded,
+    pub(super) point: ProjectivePoint,
+    pub(super) commitments: [Encoded; FISCHLIN_REPETITIONS],
+    pub(super) answers: [Answer; FISCHLIN_REPETITIONS],
+}
+
+impl ExponentProof {
+    /// Proves knowledge of s.
+    pub(super) fn prove(sid: &[u8; 32], s: &Scalar, rng: &mut Hedged) -> Result<Self, Bug> {
+        let nonces: Zeroizing<[Scalar; FISCHLIN_REPETITIONS]> =
+            Zeroizing::new(std::array::from_fn(|_| rng.scalar()));
+        let commitments = encode(&nonces.each_ref().map(times_generator));
+        let oracle = Oracle::new(sid, &commitments);
+        let answer = |nonce: &Scalar, challenge: Challenge| Answer {
+            challenge,
+            response: nonce - &(number(challenge) * s),
+        };
+        let mut answers = [Answer { challenge: [0; _], response: Scalar::ZERO }; _];
+        let (firsts, seconds) = answers.split_at_mut(PAIRS);
+        let (first_nonces, second_nonces) = nonces.split_at(PAIRS);
+        let nonces = first_nonces.iter().zip(second_nonces);
+        for ((i, (first, second)), nonces) in (0..).zip(firsts.iter_mut().zip(seconds)).zip(nonces)
+        {
+            let [challenge, ..] = challenges(rng);
+            *first = answer(nonces.0, challenge);
+            let wanted = oracle.byte(i, first);
+            let mut tried = (0..TRIES / 8)
+                .flat_map(|_| challenges(rng))
+                .map(|challenge| answer(nonces.1, challenge));
+            let found = tried.find(|answer| oracle.byte(i + PAIRS as u16, answer) == wanted);
+            *second = found.ok_or(Bug::Library)?;
+        }
+        let point = times_generator(s);
+        let [encoded] = encode(&[point]);
+        Ok(Self { encoded, point, commitments, answers })
+    }
+
+    /// Checks it; then z is a point whose exponent the prover knows.
+    pub(super) fn verify(&self, sid: &[u8; 32]) -> Result<(), VoleFault> {
+        let distinct: BTreeSet<&Encoded> = self.commitments.iter().collect();
+        let oracle = Oracle::new(sid, &self.commitments);
+        let (firsts, seconds) = self.answers.split_at(PAIRS);
+        let paired = (0..).zip(firsts.iter().zip(seconds)).all(|(i, (first, second))| {
+            oracle.byte(i, first) == oracle.byte(i + PAIRS as u16, second)
+        });
+        let committed = self.answers.map(|answer| {
+            let terms = (&ProjectivePoint::GENERATOR, &answer.response);
+            ProjectivePoint::lincomb(terms.0, terms.1, &self.point, &number(answer.challenge))
+        });
+        let holds = distinct.len() == FISCHLIN_REPETITIONS
+            && paired
+            && encode(&committed) == self.commitments;
+        if holds { Ok(()) } else { Err(VoleFault::Cheated) }
+    }
+
+    pub(super) fn read(fields: &mut Fields) -> Option<Self> {
+        let encoded = *fields.bytes()?;
+        let point = decode(&encoded)?;
+        let mut commitments = [[0; _]; _];
+        for commitment in &mut commitments {
+            *commitment = *fields.bytes()?;
+        }
+        let mut answers = [Answer { challenge: [0; _], response: Scalar::ZERO }; _];
+        for answer in &mut answers {
+            *answer = Answer { challenge: *fields.bytes()?, response: scalar(fields.bytes()?)? };
+        }
+        Some(Self { encoded, point, commitments, answers })
+    }
+
+    pub(super) fn write(&self, into: &mut Vec<u8>) {
+        into.extend_from_slice(&self.encoded);
+        into.extend_from_slice(self.commitments.as_flattened());
+        for answer in &self.answers {
+            into.extend_from_slice(&answer.challenge);
+            into.extend_from_slice(&answer.response.to_bytes());
+        }
+    }
+}
+
+/// Eight challenges.
+fn challenges(rng: &mut Hedged) -> [Challenge; 8] {
+    let mut challenges = [[0; _]; _];
+    challenges.as_flattened_mut().copy_from_slice(&rng.bytes());
+    challenges
+}
+
+fn number(challenge: Challenge) -> Scalar {
+    Scalar::from(u32::from_be_bytes(challenge))
+}
+
+/// The transform's oracle after what all of a proof's questions begin with.
+struct Oracle(Sha256);
+
+impl Oracle {
+    fn new(sid: &[u8; 32], commitments: &[Encoded; FISCHLIN_REPETITIONS]) -> Self {
+        let generator = generator();
+        let message =
+            generator.len() + commitments.as_flattened().len() + 2 + size_of::<Challenge>() + 32;
+        let mut hash = oracle::begin(tag::EXPONENT_PROOF, &[sid]);
+        hash.update((message as u64).to_be_bytes());
+        hash.update(generator);
+        hash.update(commitments.as_flattened());
+        Self(hash)
+    }
+
+    fn byte(&self, repetition: u16, answer: &Answer) -> u8 {
+        let [byte, ..]: [u8; 32] = self
+            .0
+            .clone()
+            .chain_update(repetition.to_be_bytes())
+            .chain_update(answer.challenge)
+            .chain_update(answer.response.to_bytes())
+            .finalize()
+            .into();
+        byte
+    }
+}
