@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use dvm_microcode::{Ed25519, FrostSuite, KeyShare, Roster, Secp256k1Tr, Session, dkg, sign};
+use dvm_microcode::{Ed25519, KeyShare, Roster, SchnorrSuite, Secp256k1Tr, Session, dkg, sign};
 use frost_core::keys::{KeyPackage, PublicKeyPackage, dkg as frost_dkg};
 use frost_core::{Identifier, SigningPackage, round1, round2};
 use rand_core::OsRng;
@@ -41,7 +41,7 @@ fn told(error: impl std::fmt::Debug) -> String {
     format!("{error:?}")
 }
 
-fn suite<C: FrostSuite>(effort: Effort) -> Outcome<Vec<Row>> {
+fn suite<C: SchnorrSuite>(effort: Effort) -> Outcome<Vec<Row>> {
     let name = C::SUITE.name();
     let peer = |what: &str, parts: f64, (ours, theirs): (f64, f64)| {
         let figure = theirs / parts * 1e6;
@@ -81,7 +81,7 @@ fn names() -> Vec<String> {
 }
 
 /// The key generation at every party, up to shares that are finished and not agreed on.
-fn finished<C: FrostSuite>() -> Outcome<Vec<dkg::Unconfirmed<C>>> {
+fn finished<C: SchnorrSuite>() -> Outcome<Vec<dkg::Unconfirmed<C>>> {
     let (mut committed, mut hashes) = (Vec::new(), BTreeMap::new());
     for node in names() {
         let roster = Roster::new(names()).map_err(told)?;
@@ -118,7 +118,7 @@ fn finished<C: FrostSuite>() -> Outcome<Vec<dkg::Unconfirmed<C>>> {
 }
 
 /// Agreement and probe, without which there is no key share.
-fn confirmed<C: FrostSuite>(finished: Vec<dkg::Unconfirmed<C>>) -> Outcome<Vec<KeyShare<C>>> {
+fn confirmed<C: SchnorrSuite>(finished: Vec<dkg::Unconfirmed<C>>) -> Outcome<Vec<KeyShare<C>>> {
     let transcripts: BTreeMap<String, [u8; 32]> =
         names().into_iter().zip(finished.iter().map(|state| *state.transcript())).collect();
     let (mut nonces, mut commitments) = (Vec::new(), Commitments::new());
@@ -139,12 +139,12 @@ fn confirmed<C: FrostSuite>(finished: Vec<dkg::Unconfirmed<C>>) -> Outcome<Vec<K
     agreed.into_iter().map(confirm).collect()
 }
 
-fn signers<C: FrostSuite>(keys: &[KeyShare<C>]) -> &[KeyShare<C>] {
+fn signers<C: SchnorrSuite>(keys: &[KeyShare<C>]) -> &[KeyShare<C>] {
     keys.get(..usize::from(THRESHOLD)).unwrap_or(keys)
 }
 
 /// Both rounds at both signers.
-fn sign_ours<C: FrostSuite>(
+fn sign_ours<C: SchnorrSuite>(
     keys: &[KeyShare<C>],
 ) -> Outcome<(Commitments, dvm_microcode::SecretMessages)> {
     let (mut nonces, mut commitments) = (Vec::new(), Commitments::new());
@@ -164,13 +164,13 @@ fn sign_ours<C: FrostSuite>(
 
 // ---- the library, called directly --------------------------------------------------------------
 
-struct Direct<C: FrostSuite> {
+struct Direct<C: SchnorrSuite> {
     packages: Vec<KeyPackage<C>>,
     public: PublicKeyPackage<C>,
 }
 
 /// The three parts of the library's key generation at every party, its packages over a wire.
-fn direct_keys<C: FrostSuite>() -> Outcome<Direct<C>> {
+fn direct_keys<C: SchnorrSuite>() -> Outcome<Direct<C>> {
     let (mut secrets, mut sent) = (Vec::new(), BTreeMap::<Identifier<C>, Vec<u8>>::new());
     for index in 1..=SIZE {
         let me = Identifier::<C>::try_from(index).map_err(told)?;
@@ -207,7 +207,7 @@ fn direct_keys<C: FrostSuite>() -> Outcome<Direct<C>> {
 type DirectShares<C> = BTreeMap<Identifier<C>, Vec<u8>>;
 
 /// R, as the library computes it inside.
-fn r_of<C: FrostSuite>(signing: &SigningPackage<C>, public: &PublicKeyPackage<C>) -> Outcome<()> {
+fn r_of<C: SchnorrSuite>(signing: &SigningPackage<C>, public: &PublicKeyPackage<C>) -> Outcome<()> {
     let none = BTreeMap::new();
     let (signing, _, public) = C::pre_aggregate(signing, &none, public).map_err(told)?;
     let key = public.verifying_key();
@@ -219,7 +219,7 @@ fn r_of<C: FrostSuite>(signing: &SigningPackage<C>, public: &PublicKeyPackage<C>
 }
 
 /// Both rounds at both signers, commitments and shares over a wire; with R, if it is to be told.
-fn sign_direct<C: FrostSuite>(
+fn sign_direct<C: SchnorrSuite>(
     direct: &Direct<C>,
     tell_r: bool,
 ) -> Outcome<(SigningPackage<C>, DirectShares<C>)> {
@@ -249,7 +249,7 @@ fn sign_direct<C: FrostSuite>(
 
 /// Adding up and checking, from bytes: R and what follows from the commitments, the signature from the
 /// shares, verified by the library and once more by itself.
-fn aggregated<C: FrostSuite>(
+fn aggregated<C: SchnorrSuite>(
     effort: Effort,
     keys: &[KeyShare<C>],
     direct: &Direct<C>,

@@ -14,8 +14,8 @@ use frost_core::{CheaterDetection, Error, Field, Group, Identifier, SigningPacka
 
 use crate::fault::{Bug, Fault, Offence, Rule, Unattributed};
 use crate::group_key::GroupKey;
-use crate::signature::{SIGNATURE_BYTES, verify_signature};
-use crate::suite::{FrostSuite, element_from_bytes, element_tail};
+use crate::signature::SCHNORR_SIGNATURE_BYTES;
+use crate::suite::{FrostSuite, SchnorrSuite, element_from_bytes, element_tail};
 
 /// Longest message that is signed as it is. Larger ones are signed by digest; FROST hashes the message several
 /// times and keeps a copy.
@@ -121,9 +121,13 @@ impl<C: FrostSuite> Binding<C> {
         })
     }
 
-    /// Adds up the shares of all t signers. The signature is returned only if it verifies under the key and the
-    /// message with an independent library; if shares are wrong, all their senders are named.
-    pub fn aggregate(&self, shares: &BTreeMap<String, Vec<u8>>) -> Result<[u8; 64], Fault> {
+    /// Whether the shares of all t signers add up to a signature, which is dropped. If shares are wrong, all their
+    /// senders are named. Every suite's keys are probed so; no other use of them is common to all.
+    pub fn probe(&self, shares: &BTreeMap<String, Vec<u8>>) -> Result<(), Fault> {
+        self.sum(shares).map(drop)
+    }
+
+    fn sum(&self, shares: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>, Fault> {
         self.group.roster().check_senders(shares, self.signers())?;
         let mut decoded = BTreeMap::new();
         let mut malformed = Vec::new();
@@ -154,9 +158,21 @@ impl<C: FrostSuite> Binding<C> {
                 }
             })?;
         let signature = signature.serialize().map_err(|_| Unattributed::Degenerate)?;
-        verify_signature(C::SUITE, self.group.public_key(), self.message(), &signature)
+        C::verify_schnorr(self.group.public_key(), self.message(), &signature)
             .map_err(|_| Unattributed::FinalSignature)?;
-        <[u8; SIGNATURE_BYTES]>::try_from(signature.as_slice()).map_err(|_| Bug::Encoding.into())
+        Ok(signature)
+    }
+}
+
+impl<C: SchnorrSuite> Binding<C> {
+    /// Adds up the shares of all t signers. The signature is returned only if it verifies under the key and the
+    /// message with an independent library; if shares are wrong, all their senders are named.
+    pub fn aggregate(
+        &self,
+        shares: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<[u8; SCHNORR_SIGNATURE_BYTES], Fault> {
+        let signature = self.sum(shares)?;
+        signature.as_slice().try_into().map_err(|_| Bug::Encoding.into())
     }
 }
 

@@ -83,6 +83,12 @@ pub enum Rule {
     /// Sealed key bytes that are not the encoding of a share of the group key they name.
     #[error("malformed sealed key share")]
     MalformedSealedKey,
+    /// A key of another signature scheme than was asked for.
+    #[error("the key is of another signature scheme")]
+    OtherScheme,
+    /// Bytes that are no compressed point of the curve.
+    #[error("malformed public key")]
+    MalformedPublicKey,
 }
 
 /// What a peer did that no honest peer does.
@@ -116,7 +122,13 @@ pub enum Offence {
     /// The nonce commitments are not two canonical, non-identity elements.
     #[error("malformed nonce commitments")]
     MalformedNonceCommitment,
-    /// The signature share is not a canonical scalar.
+    /// The opening of a nonce is not two points and a salt.
+    #[error("malformed opening of a nonce")]
+    MalformedNonceOpening,
+    /// The signer's part of the key is not what the key lacks.
+    #[error("the signer's key point does not belong to the key")]
+    WrongKeyPoint,
+    /// The signature share is not made of canonical scalars.
     #[error("malformed signature share")]
     MalformedSignatureShare,
     /// The signature share fails its verification equation.
@@ -133,9 +145,12 @@ pub enum Unattributed {
     /// The parties do not hold the same transcript of the key generation.
     #[error("the transcripts differ")]
     TranscriptMismatch,
-    /// The parties' contributions cancel out to the identity.
-    #[error("the contributions add up to the identity")]
+    /// The parties' contributions cancel out to the identity, or add up to a nonce that no signature of ours has.
+    #[error("the contributions add up to nothing that can be used")]
     Degenerate,
+    /// More than two signers' key points do not add up to the key.
+    #[error("the signers' key points do not add up to the key")]
+    KeyPoints,
 }
 
 /// An invariant of ours that does not hold.

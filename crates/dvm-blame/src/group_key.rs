@@ -15,7 +15,7 @@ use frost_core::{Element, Group, Identifier, VerifyingKey, compute_lagrange_coef
 use crate::fault::{Bug, Rule};
 use crate::layout::{Reader, Writer};
 use crate::roster::{NODE_NAME_BYTES_MAX, PARTIES_MAX, Party, Roster};
-use crate::suite::{FrostSuite, element_from_bytes, element_tail};
+use crate::suite::{FrostSuite, element_from_bytes};
 
 /// Longest encoding: the parts of [`PARTIES_MAX`] parties and a small header.
 pub const GROUP_KEY_BYTES_MAX: usize = 256 + PARTIES_MAX * (NODE_NAME_BYTES_MAX + 128);
@@ -31,7 +31,7 @@ pub struct GroupKey<C: FrostSuite> {
     identifiers: BTreeMap<String, Identifier<C>>,
     package: PublicKeyPackage<C>,
     internal: VerifyingKey<C>,
-    public_key: [u8; 32],
+    public_key: C::PublicKey,
 }
 
 impl<C: FrostSuite> GroupKey<C> {
@@ -53,12 +53,15 @@ impl<C: FrostSuite> GroupKey<C> {
             return Err(Rule::MalformedGroupKey);
         }
         let encoded = package.verifying_key().serialize().map_err(|_| Rule::MalformedGroupKey)?;
-        let public_key = element_tail(&encoded).ok_or(Rule::MalformedGroupKey)?;
+        let length = C::SUITE.public_key_bytes();
+        let tail = encoded.len().checked_sub(length).and_then(|start| encoded.get(start..));
+        let public_key = tail.and_then(|tail| C::PublicKey::try_from(tail).ok());
+        let public_key = public_key.ok_or(Rule::MalformedGroupKey)?;
         Ok(Self { roster, threshold, identifiers, package, internal, public_key })
     }
 
-    /// The key that verifiers use: 32 bytes, Ed25519 or x-only.
-    pub fn public_key(&self) -> &[u8; 32] {
+    /// The key that verifiers use: 32 bytes for Ed25519 or x-only, 33 for ECDSA.
+    pub fn public_key(&self) -> &C::PublicKey {
         &self.public_key
     }
 

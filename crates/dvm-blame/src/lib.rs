@@ -1,14 +1,15 @@
 //! Public verification of signatures and signature shares, for the kernel and for offline verifiers. Pure.
 //!
-//! What: who is in a FROST group ([`Roster`], [`GroupKey`]), what t signers committed to ([`Binding`]), whether a
-//! share or a signature is right, and if not, who is to blame ([`Fault`]).
-//! Source: RFC 9591 (FROST), BIP-340 and BIP-341, RFC 8032 and RFC 8410 (Ed25519).
+//! What: who is in a group ([`Roster`], [`GroupKey`]), what t signers committed to ([`Binding`] for FROST, [`ecdsa`]),
+//! whether a share or a signature is right, and if not, who is to blame ([`Fault`]).
+//! Source: RFC 9591 (FROST), BIP-340 and BIP-341, RFC 8032 and RFC 8410 (Ed25519), SEC 1 (ECDSA).
 //! Always true: only public data comes in. A finished signature is judged by libraries that FROST's arithmetic
 //! does not use, and never by the code that made it.
 //! Not here: secrets, randomness, clocks, storage.
 
 mod binding;
 mod by_suite;
+pub mod ecdsa;
 mod fault;
 mod group_key;
 pub mod layout;
@@ -21,7 +22,7 @@ pub use by_suite::{SuiteGroupKey, aggregate, group_commitment, verify_share};
 pub use fault::{Bug, Fault, Offence, Rule, Unattributed};
 pub use group_key::{GROUP_KEY_BYTES_MAX, GroupKey};
 pub use roster::{NODE_NAME_BYTES_MAX, PARTIES_MAX, Party, Roster};
-pub use signature::{
-    BadSignature, PUBLIC_KEY_BYTES, SIGNATURE_BYTES, public_key_pem, verify_signature,
+pub use signature::{BadSignature, SCHNORR_SIGNATURE_BYTES, public_key_pem, verify_signature};
+pub use suite::{
+    Ed25519, FrostSuite, SchnorrSuite, Secp256k1, Secp256k1Tr, Suite, element_from_bytes,
 };
-pub use suite::{Ed25519, FrostSuite, Secp256k1Tr, Suite, element_from_bytes};

@@ -4,7 +4,9 @@
 //! what is remembered cannot go stale, and forgetting it costs time only. Nothing here is secret.
 //! Not here: which key is meant, and whether it is active.
 
-use dvm_blame::{Ed25519, FrostSuite, GroupKey, Rule, Secp256k1Tr, Suite, SuiteGroupKey};
+use dvm_blame::{
+    Ed25519, FrostSuite, GroupKey, Rule, Secp256k1, Secp256k1Tr, Suite, SuiteGroupKey,
+};
 
 /// Keys remembered of each suite; a kernel has few that sign often.
 const KEPT_MAX: usize = 32;
@@ -16,11 +18,16 @@ struct Known<C: FrostSuite>(Vec<(Vec<u8>, GroupKey<C>)>);
 pub(crate) struct GroupKeys {
     ed25519: Known<Ed25519>,
     secp256k1_tr: Known<Secp256k1Tr>,
+    secp256k1: Known<Secp256k1>,
 }
 
 impl Default for GroupKeys {
     fn default() -> Self {
-        Self { ed25519: Known(Vec::new()), secp256k1_tr: Known(Vec::new()) }
+        Self {
+            ed25519: Known(Vec::new()),
+            secp256k1_tr: Known(Vec::new()),
+            secp256k1: Known(Vec::new()),
+        }
     }
 }
 
@@ -49,6 +56,7 @@ impl GroupKeys {
         match suite {
             Suite::FrostEd25519 => self.ed25519(bytes).map(SuiteGroupKey::Ed25519),
             Suite::FrostSecp256k1Tr => self.secp256k1_tr(bytes).map(SuiteGroupKey::Secp256k1Tr),
+            Suite::EcdsaSecp256k1 => self.secp256k1.decode(bytes).map(SuiteGroupKey::Secp256k1),
         }
     }
 

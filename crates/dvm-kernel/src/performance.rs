@@ -11,7 +11,7 @@ use dvm_blame::{Fault, Roster, Rule};
 use dvm_core::digest::{self, Domain, Tagged};
 use dvm_core::intent::Backend;
 use dvm_core::{B32, Bytes, NodeId, ReasonCode};
-use dvm_microcode::{Ed25519, FrostSuite, KeyShare, Secp256k1Tr, Secret, Session};
+use dvm_microcode::{Ed25519, KeyShare, SchnorrSuite, Secp256k1Tr, Secret, Session};
 use dvm_score::Step;
 use rand_core::CryptoRngCore;
 
@@ -36,7 +36,7 @@ pub(crate) struct Said {
 /// A finished result, before it is sealed into the vault.
 pub(crate) enum Made {
     /// A key share with the public half of its key.
-    Key { share: Secret<Vec<u8>>, public_key: [u8; 32], package: Vec<u8>, transcript: B32 },
+    Key { share: Secret<Vec<u8>>, public_key: Vec<u8>, package: Vec<u8>, transcript: B32 },
     /// A signature share with all signers' commitments.
     Signature {
         share: Secret<Vec<u8>>,
@@ -55,7 +55,7 @@ pub(crate) enum Performance {
 }
 
 /// The run of one suite.
-pub(crate) enum Play<C: FrostSuite> {
+pub(crate) enum Play<C: SchnorrSuite> {
     /// Makes a key.
     Keygen(Box<Keygen<C>>),
     /// Makes a signature share.
@@ -122,7 +122,7 @@ impl Performance {
     }
 }
 
-impl<C: FrostSuite> Play<C> {
+impl<C: SchnorrSuite> Play<C> {
     fn keygen(terms: &KeygenTerms<'_>) -> Result<Self, Fault> {
         let mut sid = Tagged::new(Domain::Session)
             .part(&terms.execution_id.0)

@@ -414,7 +414,7 @@ fn traced(before: B32, step: &Step, said: &Said) -> B32 {
 fn key_ready(
     intent: &CanonicalIntent,
     running: &Running,
-    (public_key, package, transcript): (&[u8; 32], Vec<u8>, B32),
+    (public_key, package, transcript): (&[u8], Vec<u8>, B32),
 ) -> Option<KeyReady> {
     let Act::KeyGenerate { key_id, backend, threshold, roster } = &intent.act else { return None };
     Some(KeyReady {

@@ -9,7 +9,9 @@
 //! (sealed) → [`finish`] → [`agree`] (broadcast the transcript's hash) → [`Unconfirmed::probe_commit`], [`probe_partial`],
 //! [`probe_confirm`] → [`crate::KeyShare`].
 //! Always true: a key that was not agreed on and probed is no [`crate::KeyShare`], so it can neither sign nor be
-//! stored.
+//! stored. What signs with the key, FROST or DKLS23, makes no difference here: the same rounds make the keys of every
+//! suite.
+//! Not here: what pairs of parties set up for DKLS23 beside it.
 
 mod commit;
 mod finish;

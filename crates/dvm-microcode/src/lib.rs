@@ -20,8 +20,8 @@ pub mod sign;
 mod testing;
 
 pub use dvm_blame::{
-    Binding, Bug, Ed25519, Fault, FrostSuite, GroupKey, Offence, Party, Roster, Rule, Secp256k1Tr,
-    Suite, Unattributed,
+    Binding, Bug, Ed25519, Fault, FrostSuite, GroupKey, Offence, Party, Roster, Rule, SchnorrSuite,
+    Secp256k1, Secp256k1Tr, Suite, Unattributed,
 };
 pub use key_share::KeyShare;
 pub use secret::{OneTime, Secret, SecretMessages};

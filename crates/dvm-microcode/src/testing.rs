@@ -7,15 +7,36 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::dkg::{self, Agreed, Committed, Opened, Unconfirmed, VerifiedOpening};
 use crate::{
-    Fault, FrostSuite, KeyShare, Offence, Party, Roster, Secret, SecretMessages, Session,
-    SessionId, sign,
+    Fault, FrostSuite, KeyShare, Offence, Party, Roster, SchnorrSuite, Secret, SecretMessages,
+    Session, SessionId, sign,
 };
 
 pub(crate) type Commitments = BTreeMap<String, Vec<u8>>;
 pub(crate) type Shares = SecretMessages;
 
 /// Runs a generic test body once per suite.
-macro_rules! for_both_suites {
+macro_rules! for_every_suite {
+    ($($name:ident),* $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn frost_ed25519() {
+                super::bodies::$name::<crate::Ed25519>();
+            }
+            #[test]
+            fn frost_secp256k1_tr() {
+                super::bodies::$name::<crate::Secp256k1Tr>();
+            }
+            #[test]
+            fn ecdsa_secp256k1() {
+                super::bodies::$name::<crate::Secp256k1>();
+            }
+        }
+    )*};
+}
+pub(crate) use for_every_suite;
+
+/// Runs a generic test body once per suite whose keys sign by FROST.
+macro_rules! for_schnorr_suites {
     ($($name:ident),* $(,)?) => {$(
         mod $name {
             #[test]
@@ -29,7 +50,7 @@ macro_rules! for_both_suites {
         }
     )*};
 }
-pub(crate) use for_both_suites;
+pub(crate) use for_schnorr_suites;
 
 pub(crate) fn rng(seed: u64) -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(seed)
@@ -143,7 +164,7 @@ pub(crate) fn run_probe<C: FrostSuite>(agreed: &[Agreed<C>], t: u16) -> (Commitm
     let mut nonces = Vec::new();
     let mut commitments = BTreeMap::new();
     for (index, state) in (1..=t).zip(agreed) {
-        let (own, bytes) = sign::nonce_commit(&state.key, &mut rng).unwrap();
+        let (own, bytes) = sign::draw(&state.key, &mut rng).unwrap();
         nonces.push(own);
         commitments.insert(name(index), bytes);
     }
@@ -177,7 +198,7 @@ pub(crate) fn subsets<C: FrostSuite>(keys: &[KeyShare<C>], t: u16) -> Vec<Vec<&K
 }
 
 /// Both signing rounds by these signers: the binding and everybody's share.
-pub(crate) fn run_signing<C: FrostSuite>(
+pub(crate) fn run_signing<C: SchnorrSuite>(
     signers: &[&KeyShare<C>],
     message: &[u8],
     seed: u64,

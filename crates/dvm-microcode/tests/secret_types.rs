@@ -6,7 +6,7 @@ use std::ops::Deref;
 
 use dvm_microcode::dkg::{Agreed, Committed, Opened, Shared, Unconfirmed, VerifiedOpening};
 use dvm_microcode::sign::Nonces;
-use dvm_microcode::{Ed25519, KeyShare, OneTime, Secp256k1Tr, Secret};
+use dvm_microcode::{Ed25519, KeyShare, OneTime, Secp256k1, Secp256k1Tr, Secret};
 use static_assertions::assert_not_impl_any;
 
 macro_rules! assert_secret {
@@ -26,18 +26,25 @@ assert_secret!(
     KeyShare<Secp256k1Tr>,
     Nonces<Ed25519>,
     Nonces<Secp256k1Tr>,
+    Nonces<Secp256k1>,
     Committed<Ed25519>,
     Committed<Secp256k1Tr>,
+    Committed<Secp256k1>,
     Opened<Ed25519>,
     Opened<Secp256k1Tr>,
+    Opened<Secp256k1>,
     VerifiedOpening<Ed25519>,
     VerifiedOpening<Secp256k1Tr>,
+    VerifiedOpening<Secp256k1>,
     Shared<Ed25519>,
     Shared<Secp256k1Tr>,
+    Shared<Secp256k1>,
     Unconfirmed<Ed25519>,
     Unconfirmed<Secp256k1Tr>,
+    Unconfirmed<Secp256k1>,
     Agreed<Ed25519>,
     Agreed<Secp256k1Tr>,
+    Agreed<Secp256k1>,
 );
 
 /// Each file under `tests/compile_fail` is a mistake that must not compile, with the compiler's answer beside it.

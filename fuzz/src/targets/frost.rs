@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use dvm_blame::{
-    Binding, Fault, FrostSuite, GroupKey, SIGNATURE_BYTES, SuiteGroupKey, aggregate,
+    Binding, Fault, GroupKey, SCHNORR_SIGNATURE_BYTES, SchnorrSuite, SuiteGroupKey, aggregate,
     public_key_pem, verify_signature,
 };
 use dvm_core::digest::sha256;
@@ -25,7 +25,7 @@ const SID: [u8; 32] = [5; 32];
 const MESSAGE: &[u8] = b"pay bob";
 
 /// One suite's genuine key generation and signature of the first two nodes.
-struct World<C: FrostSuite> {
+struct World<C: SchnorrSuite> {
     openings: BTreeMap<String, Vec<u8>>,
     /// Shares of the polynomial, for the first node.
     shares: BTreeMap<String, Vec<u8>>,
@@ -33,7 +33,7 @@ struct World<C: FrostSuite> {
     group: Vec<u8>,
     commitments: BTreeMap<String, Vec<u8>>,
     partials: BTreeMap<String, Vec<u8>>,
-    signature: [u8; SIGNATURE_BYTES],
+    signature: [u8; SCHNORR_SIGNATURE_BYTES],
 }
 
 fn rng() -> ChaCha20Rng {
@@ -43,7 +43,7 @@ fn rng() -> ChaCha20Rng {
 /// Every node after the opening, by name; and the openings they sent.
 type AllOpened<C> = (BTreeMap<&'static str, Opened<C>>, BTreeMap<String, Vec<u8>>);
 
-fn opened<C: FrostSuite>() -> AllOpened<C> {
+fn opened<C: SchnorrSuite>() -> AllOpened<C> {
     let mut rng = rng();
     let (mut states, mut hashes) = (Vec::new(), BTreeMap::new());
     for node in NODES {
@@ -63,7 +63,7 @@ fn opened<C: FrostSuite>() -> AllOpened<C> {
 
 type Dealt<C> = (BTreeMap<&'static str, Shared<C>>, BTreeMap<String, BTreeMap<String, Vec<u8>>>);
 
-fn dealt<C: FrostSuite>() -> Dealt<C> {
+fn dealt<C: SchnorrSuite>() -> Dealt<C> {
     let (opened, openings) = opened::<C>();
     let (mut shared, mut inboxes) = (BTreeMap::new(), BTreeMap::<_, BTreeMap<_, _>>::new());
     for (me, state) in opened {
@@ -83,7 +83,7 @@ fn secret(shares: &BTreeMap<String, Vec<u8>>) -> SecretMessages {
     shares.iter().map(|(node, share)| (node.clone(), Secret::new(share.clone()))).collect()
 }
 
-impl<C: FrostSuite> World<C> {
+impl<C: SchnorrSuite> World<C> {
     fn make() -> Self {
         let mut rng = rng();
         let (shared, inboxes) = dealt::<C>();
@@ -155,7 +155,7 @@ fn told(fault: &Fault) -> Seen {
 
 /// Public packages: one encoding; what decodes has a public key that verifiers take.
 pub(super) fn group_key(data: &[u8]) -> Seen {
-    fn body<C: FrostSuite>(_: &World<C>, data: &[u8]) -> Seen {
+    fn body<C: SchnorrSuite>(_: &World<C>, data: &[u8]) -> Seen {
         match memory::bounded(data.len(), || GroupKey::<C>::decode(data)) {
             Ok(key) => {
                 assert_eq!(key.encode().unwrap(), data, "a second encoding of one group key");
@@ -172,7 +172,7 @@ pub(super) fn group_key(data: &[u8]) -> Seen {
 
 /// Sealed shares: one encoding, and only a share that fits its verifying share.
 pub(super) fn key_share(data: &[u8]) -> Seen {
-    fn body<C: FrostSuite>(world: &World<C>, data: &[u8]) -> Seen {
+    fn body<C: SchnorrSuite>(world: &World<C>, data: &[u8]) -> Seen {
         match memory::bounded(data.len(), || KeyShare::<C>::unseal(data)) {
             Ok(share) => {
                 let again = share.seal_bytes().unwrap().expose(Vec::clone);
@@ -188,7 +188,7 @@ pub(super) fn key_share(data: &[u8]) -> Seen {
 
 /// Openings: only the bytes that the peer committed to; anything else blames it, by name.
 pub(super) fn dkg_opening(data: &[u8]) -> Seen {
-    fn body<C: FrostSuite>(world: &World<C>, data: &[u8]) -> Seen {
+    fn body<C: SchnorrSuite>(world: &World<C>, data: &[u8]) -> Seen {
         let (states, _) = opened::<C>();
         let judged =
             memory::bounded(data.len(), || dkg::receive_opening(&states["n1"], "n2", data));
@@ -209,7 +209,7 @@ pub(super) fn dkg_opening(data: &[u8]) -> Seen {
 
 /// Secret shares: only the one that fits the sender's commitments; anything else blames it, by name.
 pub(super) fn dkg_share(data: &[u8]) -> Seen {
-    fn body<C: FrostSuite>(world: &World<C>, data: &[u8]) -> Seen {
+    fn body<C: SchnorrSuite>(world: &World<C>, data: &[u8]) -> Seen {
         let (mut states, _) = dealt::<C>();
         let mut shares = world.shares.clone();
         shares.insert("n2".to_owned(), data.to_vec());
@@ -230,7 +230,7 @@ pub(super) fn dkg_share(data: &[u8]) -> Seen {
 
 /// Nonce commitments of the second signer: bound, or blamed on it. Never another's fault.
 pub(super) fn nonce_commitments(data: &[u8]) -> Seen {
-    fn body<C: FrostSuite>(world: &World<C>, data: &[u8]) -> Seen {
+    fn body<C: SchnorrSuite>(world: &World<C>, data: &[u8]) -> Seen {
         let mut commitments = world.commitments.clone();
         commitments.insert("n2".to_owned(), data.to_vec());
         match Binding::new(world.keys[0].group(), &commitments, MESSAGE) {
@@ -255,7 +255,7 @@ pub(super) fn nonce_commitments(data: &[u8]) -> Seen {
 
 /// A signature share: only the genuine one verifies and adds up; anything else blames its signer alone.
 pub(super) fn signature_share(data: &[u8]) -> Seen {
-    fn body<C: FrostSuite>(world: &World<C>, data: &[u8]) -> Seen {
+    fn body<C: SchnorrSuite>(world: &World<C>, data: &[u8]) -> Seen {
         let key = SuiteGroupKey::decode(C::SUITE, &world.group).unwrap();
         let mut shares = world.partials.clone();
         shares.insert("n2".to_owned(), data.to_vec());
@@ -279,7 +279,7 @@ pub(super) fn signature_share(data: &[u8]) -> Seen {
 
 /// A finished signature: nobody makes a second one of a message without the key.
 pub(super) fn signature(data: &[u8]) -> Seen {
-    fn body<C: FrostSuite>(world: &World<C>, data: &[u8]) -> Seen {
+    fn body<C: SchnorrSuite>(world: &World<C>, data: &[u8]) -> Seen {
         let key = world.keys[0].group().public_key();
         let holds = verify_signature(C::SUITE, key, MESSAGE, data).is_ok();
         assert_eq!(holds, world.signature.as_slice() == data, "a second signature");
@@ -294,7 +294,7 @@ pub(super) fn signature(data: &[u8]) -> Seen {
 
 /// Genuine inputs of every target here, for the corpus: target and bytes.
 pub(super) fn genuine() -> Vec<(&'static str, Vec<u8>)> {
-    fn of<C: FrostSuite>(suite: u8) -> Vec<(&'static str, Vec<u8>)> {
+    fn of<C: SchnorrSuite>(suite: u8) -> Vec<(&'static str, Vec<u8>)> {
         let world = World::<C>::make();
         let share = world.keys[1].seal_bytes().unwrap().expose(Vec::clone);
         let all = [

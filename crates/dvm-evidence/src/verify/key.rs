@@ -62,7 +62,7 @@ pub(crate) fn group_key(ready: &KeyReady, path: &str) -> Result<SuiteGroupKey, R
     let key = SuiteGroupKey::decode(suite(ready.backend, path)?, &ready.package)
         .map_err(|_| Refused::at(path, "the key package is no group key of its suite"))?;
     let nodes = ready.roster.iter().map(|n| n.as_str());
-    let same = key.public_key().as_slice() == ready.public_key.0.as_slice()
+    let same = key.public_key() == ready.public_key.0.as_slice()
         && key.threshold() == ready.threshold
         && key.roster().nodes().eq(nodes);
     ensure(same, path, "the key package says something else than the key's facts")?;

@@ -156,7 +156,7 @@ impl<C: FrostSuite> Keygen<C> {
         };
         Ok(Made::Key {
             share: key.seal_bytes()?,
-            public_key: *key.group().public_key(),
+            public_key: key.group().public_key().as_ref().to_vec(),
             package: key.group().encode()?,
             transcript: B32(*key.transcript()),
         })

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use dvm_blame::{Binding, Fault, Rule};
 use dvm_core::Bytes;
 use dvm_microcode::sign::{self, Nonces};
-use dvm_microcode::{FrostSuite, KeyShare, Secret};
+use dvm_microcode::{KeyShare, SchnorrSuite, Secret};
 use dvm_score::MicroOp;
 use rand_core::CryptoRngCore;
 
 use super::{Made, Mail, Said, message_digest};
 
 /// One signature.
-pub(crate) struct Signing<C: FrostSuite> {
+pub(crate) struct Signing<C: SchnorrSuite> {
     key: KeyShare<C>,
     message: Vec<u8>,
     nonces: Option<Nonces<C>>,
@@ -21,7 +21,7 @@ pub(crate) struct Signing<C: FrostSuite> {
     share: Option<Secret<Vec<u8>>>,
 }
 
-impl<C: FrostSuite> Signing<C> {
+impl<C: SchnorrSuite> Signing<C> {
     pub(super) fn new(key: KeyShare<C>, message: Vec<u8>) -> Self {
         let commitments = BTreeMap::new();
         Self { key, message, nonces: None, commitments, binding: None, share: None }

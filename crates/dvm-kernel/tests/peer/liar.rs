@@ -94,6 +94,7 @@ fn backend<C: FrostSuite>() -> Backend {
     match C::SUITE {
         Suite::FrostEd25519 => Backend::FrostEd25519,
         Suite::FrostSecp256k1Tr => Backend::FrostSecp256k1Tr,
+        Suite::EcdsaSecp256k1 => Backend::Dkls23Secp256k1,
     }
 }
 

@@ -3,7 +3,8 @@
 //! Source: `system.md`'s life of a key: the kernels sign H('dvm/activation', transcript) with exactly t of them, so
 //! that a key which t parties cannot use is found before it becomes anything.
 //! Always true: a [`KeyShare`] comes out only after every party named the same transcript and the probe's signature
-//! verified under the key. The signature itself is never returned.
+//! verified under the key. The signature itself is never returned. It is FROST's for every suite: an ECDSA key is
+//! probed by a Schnorr signature, the only one it ever makes.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +55,7 @@ impl<C: FrostSuite> Unconfirmed<C> {
         &self,
         rng: &mut (impl RngCore + CryptoRng),
     ) -> Result<(Nonces<C>, Vec<u8>), Fault> {
-        sign::nonce_commit(&self.key, rng)
+        sign::draw(&self.key, rng)
     }
 }
 
@@ -65,7 +66,7 @@ pub fn probe_partial<C: FrostSuite>(
     commitments: &BTreeMap<String, Vec<u8>>,
 ) -> Result<Secret<Vec<u8>>, Fault> {
     let binding = probe_binding(agreed, commitments)?;
-    sign::partial_sig(&agreed.key, nonces, &binding)
+    sign::respond(&agreed.key, nonces, &binding)
 }
 
 /// Every node, prober or not, checks the probe's signature and only then has a key share.
@@ -75,8 +76,8 @@ pub fn probe_confirm<C: FrostSuite>(
     shares: &SecretMessages,
 ) -> Result<KeyShare<C>, Fault> {
     let binding = probe_binding(&agreed, commitments)?;
-    // Verified inside; dropped, and wiped, right here.
-    sign::aggregate(&binding, shares)?;
+    // Verified and dropped inside.
+    sign::with_plain(shares, |shares| binding.probe(shares))?;
     Ok(agreed.key)
 }
 
@@ -85,5 +86,5 @@ fn probe_binding<C: FrostSuite>(
     commitments: &BTreeMap<String, Vec<u8>>,
 ) -> Result<Binding<C>, Fault> {
     let message = preimage::activation(agreed.key.transcript());
-    sign::bind(agreed.key.group(), commitments, &message)
+    Binding::new(agreed.key.group(), commitments, &message)
 }

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use dvm_blame::{Binding, Fault, FrostSuite, GroupKey};
+use dvm_blame::{Binding, Fault, GroupKey, SchnorrSuite};
 
 /// Binds the message to exactly t signers' commitments, by node name. A signer whose commitments are malformed is
 /// named.
-pub fn bind<C: FrostSuite>(
+pub fn bind<C: SchnorrSuite>(
     group: &GroupKey<C>,
     commitments: &BTreeMap<String, Vec<u8>>,
     message: &[u8],

@@ -2,7 +2,7 @@
 //!
 //! Source: RFC 9591 §5.1 and §4.1.
 
-use dvm_blame::{Bug, Fault, FrostSuite};
+use dvm_blame::{Bug, Fault, FrostSuite, SchnorrSuite};
 use frost_core::round1::{self, SigningNonces};
 use rand_core::{CryptoRng, RngCore};
 
@@ -13,7 +13,15 @@ use crate::secret::OneTime;
 pub struct Nonces<C: FrostSuite>(pub(crate) OneTime<SigningNonces<C>>);
 
 /// Draws nonces; returns them with D_i ‖ E_i, which goes to all signers. Does not depend on the message.
-pub fn nonce_commit<C: FrostSuite>(
+pub fn nonce_commit<C: SchnorrSuite>(
+    key: &KeyShare<C>,
+    rng: &mut (impl RngCore + CryptoRng),
+) -> Result<(Nonces<C>, Vec<u8>), Fault> {
+    draw(key, rng)
+}
+
+/// The same for any suite: the probe of a key generation draws nonces, too.
+pub(crate) fn draw<C: FrostSuite>(
     key: &KeyShare<C>,
     rng: &mut (impl RngCore + CryptoRng),
 ) -> Result<(Nonces<C>, Vec<u8>), Fault> {

@@ -4,7 +4,7 @@
 //! Always true: the nonces are gone when this returns, whatever it returns. The caller writes the consumed marker
 //! before the share leaves the kernel; a crash between the two costs one signing attempt and no secret.
 
-use dvm_blame::{Binding, Bug, Fault, FrostSuite, Rule};
+use dvm_blame::{Binding, Bug, Fault, FrostSuite, Rule, SchnorrSuite};
 use frost_core::{Error, round2};
 
 use super::nonce_commit::Nonces;
@@ -12,7 +12,16 @@ use crate::key_share::KeyShare;
 use crate::secret::Secret;
 
 /// Computes z_i. Secret: with t of them anyone has the signature, so they leave the kernel at release only.
-pub fn partial_sig<C: FrostSuite>(
+pub fn partial_sig<C: SchnorrSuite>(
+    key: &KeyShare<C>,
+    nonces: Nonces<C>,
+    binding: &Binding<C>,
+) -> Result<Secret<Vec<u8>>, Fault> {
+    respond(key, nonces, binding)
+}
+
+/// The same for any suite: the probe of a key generation needs shares, too.
+pub(crate) fn respond<C: FrostSuite>(
     key: &KeyShare<C>,
     nonces: Nonces<C>,
     binding: &Binding<C>,

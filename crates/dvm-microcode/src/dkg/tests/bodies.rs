@@ -9,7 +9,7 @@ use crate::testing::{
     AllOpened, accept_all, blame, change, generate, name, rng, run_probe, run_signing,
     run_to_agreed, run_to_committed, run_to_finished, run_to_opened, session,
 };
-use crate::{Fault, FrostSuite, KeyShare, Offence, Rule, Secret, Unattributed, sign};
+use crate::{Fault, FrostSuite, KeyShare, Offence, Rule, SchnorrSuite, Secret, Unattributed, sign};
 
 pub(super) fn every_party_ends_with_the_same_key_and_its_own_share<C: FrostSuite>() {
     for (t, n) in [(2, 2), (2, 3), (3, 5)] {
@@ -203,17 +203,24 @@ pub(super) fn spoiled_probe_blames_and_makes_no_key<C: FrostSuite>() {
     }
 }
 
-pub(super) fn sealed_share_comes_back_and_signs<C: FrostSuite>() {
-    let keys = generate::<C>(2, 3, 1);
-    let back: Vec<KeyShare<C>> = keys
-        .iter()
-        .map(|key| key.seal_bytes().unwrap().expose(|bytes| KeyShare::unseal(bytes)).ok().unwrap())
-        .collect();
-    for (key, back) in keys.iter().zip(&back) {
+fn sealed_and_back<C: FrostSuite>(key: &KeyShare<C>) -> KeyShare<C> {
+    key.seal_bytes().unwrap().expose(|bytes| KeyShare::unseal(bytes)).ok().unwrap()
+}
+
+pub(super) fn sealed_share_comes_back<C: FrostSuite>() {
+    for key in generate::<C>(2, 3, 1) {
+        let back = sealed_and_back(&key);
         assert_eq!((key.node(), key.transcript()), (back.node(), back.transcript()));
         assert!(key.group() == back.group());
+        let bytes = |key: &KeyShare<C>| key.seal_bytes().unwrap().expose(Vec::clone);
+        assert_eq!(bytes(&key), bytes(&back));
     }
-    let (binding, shares) = run_signing(&[&back[0], &keys[2]], b"after a restart", 3);
+}
+
+pub(super) fn sealed_share_that_came_back_signs<C: SchnorrSuite>() {
+    let keys = generate::<C>(2, 3, 1);
+    let signers = [&sealed_and_back(&keys[0]), &keys[2]];
+    let (binding, shares) = run_signing(&signers, b"after a restart", 3);
     assert!(sign::aggregate(&binding, &shares).is_ok());
 }
 

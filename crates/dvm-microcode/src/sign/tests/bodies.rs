@@ -7,9 +7,9 @@ use dvm_blame::{SuiteGroupKey, verify_signature};
 use crate::testing::{
     Commitments, blame, change, generate, name, party, rng, run_signing, subsets,
 };
-use crate::{Fault, FrostSuite, GroupKey, Offence, Rule, Secret, sign};
+use crate::{Fault, FrostSuite, GroupKey, Offence, Rule, SchnorrSuite, Secret, sign};
 
-pub(in crate::sign) fn every_subset_of_t_signs<C: FrostSuite>() {
+pub(in crate::sign) fn every_subset_of_t_signs<C: SchnorrSuite>() {
     for (t, n, sets) in [(2, 3, 3), (3, 5, 10)] {
         let keys = generate::<C>(t, n, 1);
         let all = subsets(&keys, t);
@@ -30,7 +30,7 @@ pub(in crate::sign) fn every_subset_of_t_signs<C: FrostSuite>() {
     }
 }
 
-pub(in crate::sign) fn empty_and_long_messages_sign<C: FrostSuite>() {
+pub(in crate::sign) fn empty_and_long_messages_sign<C: SchnorrSuite>() {
     let keys = generate::<C>(2, 3, 1);
     for message in [vec![], vec![7; 1], vec![7; 100_000]] {
         let (binding, shares) = run_signing(&[&keys[0], &keys[1]], &message, 2);
@@ -42,14 +42,14 @@ pub(in crate::sign) fn empty_and_long_messages_sign<C: FrostSuite>() {
     assert_eq!(bind(dvm_blame::MESSAGE_BYTES_MAX + 1), Some(Rule::MessageTooLong.into()));
 }
 
-fn commitments_of<C: FrostSuite>(keys: &[crate::KeyShare<C>]) -> Commitments {
+fn commitments_of<C: SchnorrSuite>(keys: &[crate::KeyShare<C>]) -> Commitments {
     let mut rng = rng(3);
     let commit = |key: &crate::KeyShare<C>| sign::nonce_commit(key, &mut rng).unwrap().1;
     let messages: Vec<Vec<u8>> = keys.iter().map(commit).collect();
     keys.iter().map(|key| key.node().to_owned()).zip(messages).collect()
 }
 
-pub(in crate::sign) fn wrong_shares_are_blamed_all_at_once<C: FrostSuite>() {
+pub(in crate::sign) fn wrong_shares_are_blamed_all_at_once<C: SchnorrSuite>() {
     let keys = generate::<C>(3, 5, 1);
     let (binding, mut shares) = run_signing(&[&keys[0], &keys[2], &keys[4]], b"message", 2);
     change(&mut shares, "node-3", |share| share[16] ^= 1);
@@ -61,7 +61,7 @@ pub(in crate::sign) fn wrong_shares_are_blamed_all_at_once<C: FrostSuite>() {
     assert_eq!(sign::aggregate(&binding, &shares).map(drop), wrong(&[3, 5]));
 }
 
-pub(in crate::sign) fn malformed_share_is_blamed<C: FrostSuite>() {
+pub(in crate::sign) fn malformed_share_is_blamed<C: SchnorrSuite>() {
     let keys = generate::<C>(2, 3, 1);
     for spoil in [|share: &mut Vec<u8>| share.truncate(31), |share: &mut Vec<u8>| share.fill(0xff)]
     {
@@ -73,7 +73,7 @@ pub(in crate::sign) fn malformed_share_is_blamed<C: FrostSuite>() {
     }
 }
 
-pub(in crate::sign) fn share_of_another_message_is_blamed<C: FrostSuite>() {
+pub(in crate::sign) fn share_of_another_message_is_blamed<C: SchnorrSuite>() {
     let keys = generate::<C>(2, 3, 1);
     let (binding, mut shares) = run_signing(&[&keys[0], &keys[1]], b"message", 2);
     let (_, mut others) = run_signing(&[&keys[0], &keys[1]], b"another", 2);
@@ -90,7 +90,7 @@ pub(in crate::sign) fn share_of_another_message_is_blamed<C: FrostSuite>() {
     assert_eq!(extra, Err(Rule::UnexpectedMessage.into()));
 }
 
-pub(in crate::sign) fn exactly_t_members_sign<C: FrostSuite>() {
+pub(in crate::sign) fn exactly_t_members_sign<C: SchnorrSuite>() {
     let keys = generate::<C>(2, 3, 1);
     let group = keys[0].group();
     let bind = |commitments: &Commitments| sign::bind(group, commitments, b"message").err();
@@ -109,7 +109,7 @@ pub(in crate::sign) fn exactly_t_members_sign<C: FrostSuite>() {
     assert_eq!(fault, Some(Rule::NotAMember.into()));
 }
 
-pub(in crate::sign) fn malformed_commitments_are_blamed<C: FrostSuite>() {
+pub(in crate::sign) fn malformed_commitments_are_blamed<C: SchnorrSuite>() {
     let keys = generate::<C>(2, 3, 1);
     let honest = commitments_of(&keys[..2]);
     let spoilers: [fn(&mut Vec<u8>); 4] = [
@@ -128,7 +128,7 @@ pub(in crate::sign) fn malformed_commitments_are_blamed<C: FrostSuite>() {
     }
 }
 
-pub(in crate::sign) fn signer_refuses_when_its_own_commitments_were_changed<C: FrostSuite>() {
+pub(in crate::sign) fn signer_refuses_when_its_own_commitments_were_changed<C: SchnorrSuite>() {
     let keys = generate::<C>(2, 3, 1);
     let (nonces, own) = sign::nonce_commit(&keys[0], &mut rng(5)).unwrap();
     let mut commitments = commitments_of(&keys[..2]);
@@ -143,7 +143,7 @@ pub(in crate::sign) fn signer_refuses_when_its_own_commitments_were_changed<C: F
     assert!(sign::partial_sig(&keys[0], nonces, &right).is_ok());
 }
 
-pub(in crate::sign) fn signer_refuses_a_binding_of_another_key<C: FrostSuite>() {
+pub(in crate::sign) fn signer_refuses_a_binding_of_another_key<C: SchnorrSuite>() {
     let keys = generate::<C>(2, 3, 1);
     let others = generate::<C>(2, 3, 2);
     let (nonces, own) = sign::nonce_commit(&keys[0], &mut rng(5)).unwrap();
@@ -154,7 +154,7 @@ pub(in crate::sign) fn signer_refuses_a_binding_of_another_key<C: FrostSuite>() 
     assert_eq!(fault, Some(Rule::OtherSession.into()));
 }
 
-pub(in crate::sign) fn offline_verifier_reaches_the_same_verdicts_from_bytes<C: FrostSuite>() {
+pub(in crate::sign) fn offline_verifier_reaches_the_same_verdicts_from_bytes<C: SchnorrSuite>() {
     let keys = generate::<C>(2, 3, 1);
     let mut rng = rng(6);
     let (first, d1) = sign::nonce_commit(&keys[0], &mut rng).unwrap();
@@ -224,4 +224,12 @@ pub(in crate::sign) fn group_key_refuses_an_internal_key_that_is_not_its_own<C: 
     };
     assert_eq!(build(&group.internal_key().unwrap()), None);
     assert_eq!(build(&other.internal_key().unwrap()), Some(Rule::MalformedGroupKey));
+}
+
+pub(in crate::sign) fn public_key_has_the_length_that_its_suite_says<C: FrostSuite>() {
+    let key = generate::<C>(2, 2, 1).remove(0);
+    let public_key = key.group().public_key().as_ref();
+    assert_eq!(public_key.len(), C::SUITE.public_key_bytes());
+    assert!(dvm_blame::public_key_pem(C::SUITE, public_key).is_ok());
+    assert!(dvm_blame::public_key_pem(C::SUITE, &public_key[1..]).is_err());
 }
