@@ -89,6 +89,15 @@ pub enum Rule {
     /// Bytes that are no compressed point of the curve.
     #[error("malformed public key")]
     MalformedPublicKey,
+    /// A derivation path has at most [`crate::bip32::PATH_INDICES_MAX`] indices.
+    #[error("a derivation path has at most {} indices", crate::bip32::PATH_INDICES_MAX)]
+    PathLength,
+    /// A hardened index: it needs the whole private key, which is nowhere.
+    #[error("a hardened index cannot be derived for a threshold key")]
+    HardenedIndex,
+    /// An index that BIP-32 calls invalid for this parent.
+    #[error("BIP-32 has no key at this index")]
+    InvalidIndex,
 }
 
 /// What a peer did that no honest peer does.

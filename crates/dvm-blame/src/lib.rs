@@ -1,13 +1,14 @@
 //! Public verification of signatures and signature shares, for the kernel and for offline verifiers. Pure.
 //!
 //! What: who is in a group ([`Roster`], [`GroupKey`]), what t signers committed to ([`Binding`] for FROST, [`ecdsa`]),
-//! whether a share or a signature is right, and if not, who is to blame ([`Fault`]).
-//! Source: RFC 9591 (FROST), BIP-340 and BIP-341, RFC 8032 and RFC 8410 (Ed25519), SEC 1 (ECDSA).
+//! whether a share or a signature is right, and if not, who is to blame ([`Fault`]); the keys below a key ([`bip32`]).
+//! Source: RFC 9591 (FROST), BIP-340 and BIP-341, RFC 8032 and RFC 8410 (Ed25519), SEC 1 (ECDSA), BIP-32.
 //! Always true: only public data comes in. A finished signature is judged by libraries that FROST's arithmetic
 //! does not use, and never by the code that made it.
 //! Not here: secrets, randomness, clocks, storage.
 
 mod binding;
+pub mod bip32;
 mod by_suite;
 pub mod ecdsa;
 mod fault;
