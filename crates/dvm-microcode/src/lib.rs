@@ -11,6 +11,7 @@
 
 pub mod dkg;
 pub mod dkls23;
+mod ecdsa_share;
 mod key_share;
 mod preimage;
 mod secret;
@@ -23,6 +24,7 @@ pub use dvm_blame::{
     Binding, Bug, Ed25519, Fault, FrostSuite, GroupKey, Offence, Party, Roster, Rule, SchnorrSuite,
     Secp256k1, Secp256k1Tr, Suite, Unattributed,
 };
+pub use ecdsa_share::EcdsaShare;
 pub use key_share::KeyShare;
 pub use secret::{OneTime, Secret, SecretMessages};
 pub use session::{Session, SessionId};

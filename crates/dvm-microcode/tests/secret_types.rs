@@ -6,7 +6,7 @@ use std::ops::Deref;
 
 use dvm_microcode::dkg::{Agreed, Committed, Opened, Shared, Unconfirmed, VerifiedOpening};
 use dvm_microcode::sign::Nonces;
-use dvm_microcode::{Ed25519, KeyShare, OneTime, Secp256k1, Secp256k1Tr, Secret};
+use dvm_microcode::{EcdsaShare, Ed25519, KeyShare, OneTime, Secp256k1, Secp256k1Tr, Secret};
 use static_assertions::assert_not_impl_any;
 
 macro_rules! assert_secret {
@@ -24,6 +24,7 @@ assert_secret!(
     OneTime<[u8; 32]>,
     KeyShare<Ed25519>,
     KeyShare<Secp256k1Tr>,
+    EcdsaShare,
     Nonces<Ed25519>,
     Nonces<Secp256k1Tr>,
     Nonces<Secp256k1>,
