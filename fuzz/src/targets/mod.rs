@@ -4,6 +4,7 @@ mod act;
 mod api;
 mod artifacts;
 mod bundle;
+mod ecdsa;
 mod forge;
 mod frost;
 mod kernel;
@@ -107,9 +108,14 @@ pub const TARGETS: &[Target] = &[
     other("nonce_commitments", 512, 100, frost::nonce_commitments),
     other("signature_share", 256, 60, frost::signature_share),
     other("signature", 256, 100, frost::signature),
+    other("ecdsa_nonce_opening", 256, 100, ecdsa::nonce_opening),
+    other("ecdsa_share", 256, 100, ecdsa::share),
+    other("ecdsa_signature", 256, 100, ecdsa::signature),
+    other("ecdsa_derivation", 128, 100, ecdsa::derivation),
 ];
 
 /// Genuine inputs that need no cluster, for the corpus: target and bytes.
 pub fn genuine() -> Vec<(&'static str, Vec<u8>)> {
-    [frost::genuine(), kernel::genuine(), node::genuine(), api::genuine()].concat()
+    [frost::genuine(), ecdsa::genuine(), kernel::genuine(), node::genuine(), api::genuine()]
+        .concat()
 }
