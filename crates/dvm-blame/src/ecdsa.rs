@@ -16,7 +16,7 @@ use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
 
 pub use combine::{SHARE_BYTES, SignatureTerms};
 pub use point::{POINT_BYTES, digest_scalar, point_bytes, point_from_bytes, scalar_from_bytes};
-pub use preimage::{NonceCommitment, RunName};
+pub use preimage::{NonceCommitment, RunName, TripleUse};
 pub use transcript::{NoncePoint, Nonces, OPENING_BYTES, OpenedNonce, opening};
 
 use crate::signature::BadSignature;

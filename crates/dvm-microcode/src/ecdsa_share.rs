@@ -16,7 +16,6 @@ pub type EcdsaShare = KeyShare<Secp256k1>;
 
 impl EcdsaShare {
     /// λ_i(P)·(p(i) + τ): what all signers' values of add up to the private key plus `tweak`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the signing rounds"))]
     pub(crate) fn additive(
         &self,
         signers: &Roster,

@@ -1,7 +1,7 @@
 //! L0 protocols as pure round functions over secret types.
 //!
-//! What: FROST's key generation ([`dkg`]) and signing ([`sign`]), generic over the suite; the types that hold
-//! secrets ([`Secret`], [`OneTime`]).
+//! What: key generation ([`dkg`]) and FROST's signing ([`sign`]), generic over the suite; ECDSA's signing ([`dkls23`]);
+//! the types that hold secrets ([`Secret`], [`OneTime`]).
 //! Source: RFC 9591; Komlo and Goldberg, "FROST: Flexible Round-Optimized Schnorr Threshold Signatures" (eprint
 //! 2020/852), figure 1, for the key generation; frost-core 3.0.0 for the arithmetic.
 //! Always true: one function and one file per round; a round consumes the state it starts from and returns the

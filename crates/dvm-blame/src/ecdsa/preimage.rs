@@ -3,9 +3,10 @@
 //! Always true: each starts with its own domain tag; every field is length-prefixed and every list counted. Hash:
 //! SHA-256.
 
+use k256::Scalar;
 use sha2::{Digest, Sha256};
 
-use super::point::POINT_BYTES;
+use super::point::{POINT_BYTES, digest_scalar};
 use crate::layout::Writer;
 use crate::roster::Roster;
 
@@ -73,6 +74,38 @@ impl NonceCommitment<'_> {
     }
 }
 
+/// What a run that was kept is now used for.
+#[derive(Clone, Copy)]
+pub struct TripleUse<'a> {
+    /// The run that uses it.
+    pub execution_id: &'a [u8; 32],
+    /// The batch it is from.
+    pub batch: &'a [u8; 32],
+    /// Its number in the batch.
+    pub index: u32,
+    /// R as it was made.
+    pub nonce: &'a [u8; POINT_BYTES],
+    /// The key that is signed under, derived.
+    pub public_key: &'a [u8; POINT_BYTES],
+    /// What is signed.
+    pub digest: &'a [u8; 32],
+}
+
+impl TripleUse<'_> {
+    /// δ, which the kept R is multiplied with. `None` for zero, which nobody meets.
+    pub fn delta(&self) -> Option<Scalar> {
+        let writer = Writer::new("dvm/dkls23/delta/v1")
+            .field(self.execution_id)
+            .field(self.batch)
+            .field(&self.index.to_be_bytes())
+            .field(self.nonce)
+            .field(self.public_key)
+            .field(self.digest);
+        let delta = digest_scalar(&Sha256::digest(writer.finish()).into());
+        (delta != Scalar::ZERO).then_some(delta)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -127,5 +160,28 @@ mod tests {
         ];
         let hashes: BTreeSet<_> = variants.iter().map(NonceCommitment::hash).collect();
         assert_eq!(hashes.len(), variants.len());
+    }
+
+    #[test]
+    fn every_field_changes_what_a_kept_nonce_is_multiplied_with() {
+        let base = TripleUse {
+            execution_id: &[1; 32],
+            batch: &[2; 32],
+            index: 3,
+            nonce: &[2; POINT_BYTES],
+            public_key: &[3; POINT_BYTES],
+            digest: &[4; 32],
+        };
+        let uses = [
+            base,
+            TripleUse { execution_id: &[9; 32], ..base },
+            TripleUse { batch: &[9; 32], ..base },
+            TripleUse { index: 4, ..base },
+            TripleUse { nonce: &[9; POINT_BYTES], ..base },
+            TripleUse { public_key: &[9; POINT_BYTES], ..base },
+            TripleUse { digest: &[9; 32], ..base },
+        ];
+        let deltas = uses.map(|taken| taken.delta().unwrap().to_bytes());
+        assert_eq!(deltas.iter().collect::<BTreeSet<_>>().len(), uses.len());
     }
 }

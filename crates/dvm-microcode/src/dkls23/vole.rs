@@ -87,6 +87,9 @@ pub enum VoleFault {
     Damaged(Bug),
 }
 
+/// What is kept of an offer, and the offer.
+pub type Begun<K> = (Secret<K>, Secret<Vec<u8>>);
+
 /// A scalar and what the receiver keeps and sends.
 pub type Received<K> = (Secret<Scalar>, OneTime<K>, Secret<Vec<u8>>);
 
@@ -107,10 +110,7 @@ pub trait Vole: Sized {
     type Kept: Zeroize;
 
     /// Starts the set-up of both directions; the bytes, [`OFFER_BYTES`], go to the peer.
-    fn offer(
-        at: &PairPlace,
-        rng: &mut dyn CryptoRngCore,
-    ) -> Result<(Secret<Self::Offered>, Secret<Vec<u8>>), Bug>;
+    fn offer(at: &PairPlace, rng: &mut dyn CryptoRngCore) -> Result<Begun<Self::Offered>, Bug>;
 
     /// Ends it with the peer's offer.
     fn finish(
