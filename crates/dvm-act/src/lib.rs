@@ -11,6 +11,7 @@
 //! Not here: whether the act is allowed (policy, floors), and whether its key exists.
 
 mod display;
+pub mod evm;
 mod form;
 mod time;
 

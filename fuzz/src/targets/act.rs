@@ -3,6 +3,7 @@
 //! An input is the length of the intent in two bytes, the intent's canonical bytes, and a content; an
 //! intent without a content has nothing behind it.
 
+use dvm_act::evm::{Fields, Transaction};
 use dvm_core::codec::decode;
 use dvm_core::intent::{Act, Backend, CanonicalIntent};
 use dvm_core::{B32, Link, NodeId};
@@ -91,4 +92,60 @@ pub(super) fn compiled(data: &[u8]) -> Seen {
         }
     }
     Seen::of(ways)
+}
+
+/// A payload is refused, or it is the one encoding of what was read, and its JSON form says the same.
+pub(super) fn evm_payload(data: &[u8]) -> Seen {
+    let transaction = match memory::bounded(data.len(), || Transaction::parse(data)) {
+        Ok(transaction) => transaction,
+        Err(error) => {
+            assert!(!error.code().name().is_empty());
+            return Seen::refused(&error);
+        }
+    };
+    assert_eq!(transaction.payload(), data, "a second encoding was taken");
+    assert_eq!(Fields::from(&transaction).transaction().as_ref(), Ok(&transaction));
+    // No signature of these bytes is there to be found in them.
+    for signature in data.array_windows::<65>().step_by(7) {
+        assert!(transaction.signed(&[0x11; 20], signature).is_err());
+    }
+    let facts = transaction.facts();
+    assert_eq!(facts.creates_contract(), facts.to.is_none());
+    assert!(facts.erc20_kind.is_none() || facts.data_bytes == 68);
+    let first = data.first().map(|first| (*first).min(0xc0));
+    Seen::of((
+        first,
+        facts.creates_contract(),
+        facts.erc20_kind.map(|kind| kind.name()),
+        data.len() / 16,
+    ))
+}
+
+/// The JSON form of a transaction: refused, or the same again from its payload.
+pub(super) fn evm_fields(data: &[u8]) -> Seen {
+    let fields = match memory::bounded(data.len(), || serde_json::from_slice::<Fields>(data)) {
+        Ok(fields) => fields,
+        Err(error) => return Seen::refused(&error),
+    };
+    let sender = fields.sender();
+    match memory::bounded(data.len(), || fields.transaction()) {
+        Ok(transaction) => {
+            assert_eq!(Transaction::parse(&transaction.payload()).as_ref(), Ok(&transaction));
+            assert_eq!(Fields::from(&transaction).transaction().as_ref(), Ok(&transaction));
+            Seen::of(("taken", transaction.payload().len() / 8, sender.is_ok()))
+        }
+        Err(error) => Seen::refused(&error),
+    }
+}
+
+/// Known transactions, in both forms.
+pub(super) fn genuine() -> Vec<(&'static str, Vec<u8>)> {
+    let rows = include_str!("../../../vectors/evm/transactions.json");
+    let rows: Vec<serde_json::Value> = serde_json::from_str(rows).unwrap();
+    let forms = rows.iter().flat_map(|row| {
+        let fields: Fields = serde_json::from_value(row["fields"].clone()).unwrap();
+        let payload = fields.transaction().unwrap().payload();
+        [("evm_payload", payload), ("evm_fields", serde_json::to_vec(&fields).unwrap())]
+    });
+    forms.collect()
 }

@@ -101,6 +101,8 @@ pub const TARGETS: &[Target] = &[
     other("api_submission", 8 << 10, 300, api::submission),
     other("act_display", 8 << 10, 300, act::display_text),
     other("act_compile", 8 << 10, 60, act::compiled),
+    other("evm_payload", 4 << 10, 400, act::evm_payload),
+    other("evm_fields", 8 << 10, 300, act::evm_fields),
     other("group_key", 2 << 10, 150, frost::group_key),
     other("key_share", 2 << 10, 150, frost::key_share),
     other("dkg_opening", 2 << 10, 150, frost::dkg_opening),
@@ -116,6 +118,13 @@ pub const TARGETS: &[Target] = &[
 
 /// Genuine inputs that need no cluster, for the corpus: target and bytes.
 pub fn genuine() -> Vec<(&'static str, Vec<u8>)> {
-    [frost::genuine(), ecdsa::genuine(), kernel::genuine(), node::genuine(), api::genuine()]
-        .concat()
+    [
+        act::genuine(),
+        frost::genuine(),
+        ecdsa::genuine(),
+        kernel::genuine(),
+        node::genuine(),
+        api::genuine(),
+    ]
+    .concat()
 }
