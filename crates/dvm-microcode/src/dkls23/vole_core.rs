@@ -38,7 +38,7 @@ use crate::secret::{OneTime, Secret};
 /// The crate's scalar: the same curve, another generation of the library.
 type CoreScalar = k256_14::Scalar;
 
-const DOMAIN: &str = "dvm/dkls23/core-pair/v1";
+pub(crate) const DOMAIN: &str = "dvm/dkls23/core-pair/v1";
 
 /// Longest encoding of one direction's state; the longer one takes about 30 kB.
 const DIRECTION_BYTES_MAX: usize = 64 << 10;
@@ -82,12 +82,6 @@ impl CorePair {
     fn check(&self) -> Result<(), VoleFault> {
         let whole = self.sender.check_state().is_ok() && self.receiver.check_state(None).is_ok();
         whole.then_some(()).ok_or(VoleFault::Damaged(Bug::Library))
-    }
-
-    /// A pair from the encodings of both directions' states, which a test dealt.
-    #[cfg(test)]
-    pub(crate) fn dealt(sender: &[u8], receiver: &[u8]) -> Self {
-        Self { sender: restored(sender).unwrap(), receiver: restored(receiver).unwrap() }
     }
 }
 

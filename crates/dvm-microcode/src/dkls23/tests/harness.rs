@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use dkls23_core::utilities::hashes::tagged_hash_as_scalar;
+use dkls23_core::utilities::oracle_tags::TAG_MUL_GADGET;
 use dvm_blame::bip32::{Derived, derive};
 use dvm_blame::ecdsa::SignatureTerms;
-use k256_14::elliptic_curve::PrimeField;
+use dvm_blame::layout::Writer;
+use k256::Scalar;
+use k256::elliptic_curve::{Field, PrimeField};
 use rand_chacha::ChaCha20Rng;
 use rand_core::RngCore;
 
 use crate::dkls23::commit::Committed;
-use crate::dkls23::own::{OwnVole, Pair};
+use crate::dkls23::own::OwnVole;
 use crate::dkls23::pair::PairOf;
 use crate::dkls23::terms::{Pairs, Terms};
-use crate::dkls23::vole::{BASE_OTS, EXTENDED_OTS, PairPlace, Vole};
-use crate::dkls23::vole_core::{CorePair, CoreVole};
+use crate::dkls23::vole::{BASE_OTS, EXTENDED_OTS, Vole};
+use crate::dkls23::vole_core::{CoreVole, DOMAIN as CORE_DOMAIN};
 use crate::dkls23::{Checked, affine, check, commit, multiply};
 use crate::testing::{generate, name, rng};
 use crate::{EcdsaShare, Fault, Roster, Secp256k1, Secret, SecretMessages};
@@ -35,53 +39,89 @@ macro_rules! for_every_vole {
 }
 pub(super) use for_every_vole;
 
-/// An OLE whose set-up a test has for itself.
+/// What the base OTs of one direction, and its gadget's nonce, would have given. Dealt, because a set-up costs as much
+/// as some hundred signatures; `set_up` runs the real one.
+pub(super) struct Direction {
+    session: [u8; 32],
+    nonce: Scalar,
+    /// Both seeds of each, which the OLE's receiver has.
+    seeds: Vec<[[u8; 32]; 2]>,
+    /// Which of them the OLE's sender has.
+    choices: Vec<bool>,
+}
+
+impl Direction {
+    fn new(rng: &mut ChaCha20Rng) -> Self {
+        let mut bytes = || {
+            let mut bytes = [0; 32];
+            rng.fill_bytes(&mut bytes);
+            bytes
+        };
+        let seeds = (0..BASE_OTS).map(|_| [bytes(), bytes()]).collect();
+        let choices = (0..BASE_OTS).map(|_| bytes()[0] & 1 == 1).collect();
+        Self { session: bytes(), nonce: Scalar::random(rng), seeds, choices }
+    }
+
+    fn of_each(&self, which: usize) -> Vec<[u8; 32]> {
+        self.seeds.iter().map(|pair| pair[which]).collect()
+    }
+
+    fn chosen(&self) -> Vec<[u8; 32]> {
+        let pairs = self.seeds.iter().zip(&self.choices);
+        pairs.map(|(pair, choice)| pair[usize::from(*choice)]).collect()
+    }
+
+    /// DKLs19's public vector, as dkls23-core computes it.
+    fn gadget(&self) -> Vec<k256_14::Scalar> {
+        let scalar = |index: usize| {
+            let counter = self.nonce + Scalar::from(u64::try_from(index).unwrap());
+            let parts: [&[u8]; 2] = [&self.session, &counter.to_repr()];
+            tagged_hash_as_scalar::<k256_14::Secp256k1>(TAG_MUL_GADGET, &parts)
+        };
+        (1..=EXTENDED_OTS).map(scalar).collect()
+    }
+}
+
+/// An OLE whose set-up a test may deal.
 pub(super) trait Dealt: Vole + 'static {
-    fn deal(rng: &mut ChaCha20Rng) -> (Secret<Self::Pair>, Secret<Self::Pair>);
+    fn deal(receives: &Direction, sends: &Direction) -> Secret<Self::Pair>;
+
+    /// Both ends of one pair.
+    fn ends(rng: &mut ChaCha20Rng) -> (Secret<Self::Pair>, Secret<Self::Pair>) {
+        let (there, back) = (Direction::new(rng), Direction::new(rng));
+        (Self::deal(&there, &back), Self::deal(&back, &there))
+    }
 }
 
 impl Dealt for OwnVole {
-    fn deal(rng: &mut ChaCha20Rng) -> (Secret<Pair>, Secret<Pair>) {
-        let mut sid = [0; 32];
-        rng.fill_bytes(&mut sid);
-        let at = PairPlace { sid: &sid, me: "a", peer: "b" };
-        let back = PairPlace { sid: &sid, me: "b", peer: "a" };
-        let (one, offer) = Self::offer(&at, rng).ok().unwrap();
-        let (other, answer) = Self::offer(&back, rng).ok().unwrap();
-        let one = answer.expose(|theirs| Self::finish(&at, one, theirs));
-        let other = offer.expose(|theirs| Self::finish(&back, other, theirs));
-        (one.ok().unwrap(), other.ok().unwrap())
+    fn deal(receives: &Direction, sends: &Direction) -> Secret<Self::Pair> {
+        let mut correlation = [0u8; BASE_OTS / 8];
+        for (place, choice) in sends.choices.iter().enumerate() {
+            correlation[place / 8] |= u8::from(*choice) << (place % 8);
+        }
+        let encoded = [
+            receives.session.to_vec(),
+            receives.nonce.to_repr().to_vec(),
+            receives.of_each(0).concat(),
+            receives.of_each(1).concat(),
+            sends.session.to_vec(),
+            sends.nonce.to_repr().to_vec(),
+            correlation.to_vec(),
+            sends.chosen().concat(),
+        ];
+        Self::unseal(&encoded.concat()).ok().unwrap()
     }
 }
 
 impl Dealt for CoreVole {
-    fn deal(rng: &mut ChaCha20Rng) -> (Secret<CorePair>, Secret<CorePair>) {
-        let (one_sends, other_receives) = core_direction(rng);
-        let (other_sends, one_receives) = core_direction(rng);
-        let pair = |sender: &[u8], receiver: &[u8]| Secret::new(CorePair::dealt(sender, receiver));
-        (pair(&one_sends, &one_receives), pair(&other_sends, &other_receives))
+    fn deal(receives: &Direction, sends: &Direction) -> Secret<Self::Pair> {
+        let sender = (sends.gadget(), (&sends.choices, sends.chosen()));
+        let receiver = (receives.gadget(), (receives.of_each(0), receives.of_each(1)));
+        let encoded = Writer::new(CORE_DOMAIN)
+            .field(&postcard::to_allocvec(&sender).unwrap())
+            .field(&postcard::to_allocvec(&receiver).unwrap());
+        Self::unseal(&encoded.finish()).ok().unwrap()
     }
-}
-
-/// What 256 base OTs and a gadget's nonce would have given: the sender's state and the receiver's.
-fn core_direction(rng: &mut ChaCha20Rng) -> (Vec<u8>, Vec<u8>) {
-    let mut bytes = || {
-        let mut bytes = [0u8; 32];
-        rng.fill_bytes(&mut bytes);
-        bytes
-    };
-    let gadget: Vec<k256_14::Scalar> = (0..EXTENDED_OTS)
-        .map(|_| k256_14::Scalar::from_repr(bytes().into()).unwrap_or(k256_14::Scalar::ONE))
-        .collect();
-    let seeds: Vec<[[u8; 32]; 2]> = (0..BASE_OTS).map(|_| [bytes(), bytes()]).collect();
-    let choices: Vec<bool> = (0..BASE_OTS).map(|_| bytes()[0] & 1 == 1).collect();
-    let chosen: Vec<[u8; 32]> =
-        seeds.iter().zip(&choices).map(|(pair, choice)| pair[usize::from(*choice)]).collect();
-    let (first, second): (Vec<_>, Vec<_>) = seeds.iter().map(|[a, b]| (*a, *b)).unzip();
-    (
-        postcard::to_allocvec(&(&gadget, (&choices, &chosen))).unwrap(),
-        postcard::to_allocvec(&(&gadget, (&first, &second))).unwrap(),
-    )
 }
 
 /// Keys and pairs.
@@ -97,7 +137,7 @@ impl<V: Dealt> Cluster<V> {
         let mut pairs: BTreeMap<String, BTreeMap<String, PairOf<V>>> = BTreeMap::new();
         for one in 1..=n {
             for other in one + 1..=n {
-                let (left, right) = V::deal(&mut rng);
+                let (left, right) = V::ends(&mut rng);
                 let (mut seed, mut setup_digest) = ([0; 32], [0; 32]);
                 rng.fill_bytes(&mut seed);
                 rng.fill_bytes(&mut setup_digest);

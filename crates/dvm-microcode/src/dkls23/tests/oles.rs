@@ -50,7 +50,7 @@ fn inputs() -> [Scalar; 2] {
 }
 
 fn products_are_shared_in_both_directions_and_for_every_input<V: Dealt>() {
-    let (one, other) = V::deal(&mut rng(1));
+    let (one, other) = V::ends(&mut rng(1));
     let edges = [Scalar::ZERO, Scalar::ONE, -Scalar::ONE, Scalar::from(3u64)];
     for (receiver, sender) in [(&one, &other), (&other, &one)] {
         for first in edges {
@@ -75,7 +75,7 @@ fn fields(lengths: &[usize]) -> Vec<Range<usize>> {
 }
 
 fn every_changed_field_is_seen_by_its_reader<V: Dealt>() {
-    let (one, other) = V::deal(&mut rng(1));
+    let (one, other) = V::ends(&mut rng(1));
     let ends = (&one, &other);
     let change = |zero: bool, range: Range<usize>| {
         move |bytes: &mut Vec<u8>| {
@@ -103,7 +103,7 @@ fn every_changed_field_is_seen_by_its_reader<V: Dealt>() {
 }
 
 fn other_lengths_and_second_encodings_are_malformed<V: Dealt>() {
-    let (one, other) = V::deal(&mut rng(1));
+    let (one, other) = V::ends(&mut rng(1));
     let ends = (&one, &other);
     let shorter = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 1);
     let longer = |bytes: &mut Vec<u8>| bytes.push(0);
@@ -122,7 +122,7 @@ fn other_lengths_and_second_encodings_are_malformed<V: Dealt>() {
 }
 
 fn another_session_id_is_cheating<V: Dealt>() {
-    let (one, other) = V::deal(&mut rng(1));
+    let (one, other) = V::ends(&mut rng(1));
     let mut rng = rng(5);
     let begun = one.expose(|one| V::receive(one, &SID, &mut rng));
     let (_, kept, message) = begun.ok().unwrap();
@@ -136,7 +136,7 @@ fn another_session_id_is_cheating<V: Dealt>() {
 }
 
 fn a_sealed_pair_comes_back_and_one_with_other_bytes_behind_it_does_not<V: Dealt>() {
-    let (one, other) = V::deal(&mut rng(1));
+    let (one, other) = V::ends(&mut rng(1));
     let sealed = one.expose(V::seal_bytes).ok().unwrap().expose(Vec::clone);
     let one = V::unseal(&sealed).ok().unwrap();
     assert!(run::<V>((&one, &other), &inputs(), |_| (), |_| ()).is_ok());
