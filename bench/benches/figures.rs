@@ -1,7 +1,7 @@
 //! `cargo bench -p dvm-bench`: every figure of this project in one table, and as JSON.
 //!
-//! Arguments after `--`: sections (`vm`, `microcode`, `kernel`, `path`; all of them if none is named),
-//! `--requests N`, `--clients 1,8`, `--dir D` (a new directory, kept; on the disk that is to be
+//! Arguments after `--`: sections (`vm`, `microcode`, `dkls`, `kernel`, `path`; all of them if none is
+//! named), `--requests N`, `--clients 1,8`, `--dir D` (a new directory, kept; on the disk that is to be
 //! measured), `--json FILE`, `--smoke` (as little as shows that everything runs).
 
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use std::time::Instant;
 
 use dvm_bench::table::{Row, head};
 use dvm_bench::timing::Effort;
-use dvm_bench::{Outcome, kernel, machine, microcode, path, vm};
+use dvm_bench::{Outcome, dkls, kernel, machine, microcode, path, vm};
 use serde_json::json;
 
-const SECTIONS: [&str; 4] = ["vm", "microcode", "kernel", "path"];
+const SECTIONS: [&str; 5] = ["vm", "microcode", "dkls", "kernel", "path"];
 
 struct Options {
     sections: Vec<String>,
@@ -76,6 +76,7 @@ fn section(name: &str, options: &Options, dir: &Path) -> Outcome<Vec<Row>> {
     match name {
         "vm" => vm::rows(options.effort),
         "microcode" => microcode::rows(options.effort),
+        "dkls" => dkls::rows(options.effort),
         "kernel" => {
             let place = dir.join("kernel");
             std::fs::create_dir_all(&place)?;

@@ -8,7 +8,9 @@
 
 pub mod client;
 pub mod cluster;
+pub mod dkls;
 pub mod figures;
+pub mod generate;
 pub mod kernel;
 pub mod keys;
 pub mod load;

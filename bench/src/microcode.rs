@@ -10,12 +10,13 @@
 
 use std::collections::BTreeMap;
 
-use dvm_microcode::{Ed25519, KeyShare, Roster, SchnorrSuite, Secp256k1Tr, Session, dkg, sign};
+use dvm_microcode::{Ed25519, KeyShare, SchnorrSuite, Secp256k1Tr, sign};
 use frost_core::keys::{KeyPackage, PublicKeyPackage, dkg as frost_dkg};
 use frost_core::{Identifier, SigningPackage, round1, round2};
 use rand_core::OsRng;
 
 use crate::Outcome;
+use crate::generate::{self, confirmed, finished, told};
 use crate::table::{Against, Row};
 use crate::timing::{Effort, in_turns, median};
 
@@ -37,10 +38,6 @@ pub fn rows(effort: Effort) -> Outcome<Vec<Row>> {
     Ok(rows)
 }
 
-fn told(error: impl std::fmt::Debug) -> String {
-    format!("{error:?}")
-}
-
 fn suite<C: SchnorrSuite>(effort: Effort) -> Outcome<Vec<Row>> {
     let name = C::SUITE.name();
     let peer = |what: &str, parts: f64, (ours, theirs): (f64, f64)| {
@@ -51,7 +48,7 @@ fn suite<C: SchnorrSuite>(effort: Effort) -> Outcome<Vec<Row>> {
     let alone = |what: &str, seconds: f64, against: Against| {
         Row::new(SECTION, format!("{name}: {what}"), (seconds * 1e6, "us"), against)
     };
-    let keys = finished::<C>().and_then(confirmed)?;
+    let keys = generate::keys::<C>((THRESHOLD, SIZE))?;
     let direct = direct_keys::<C>()?;
     sign_ours(&keys)?;
     sign_direct(&direct, true)?;
@@ -59,8 +56,13 @@ fn suite<C: SchnorrSuite>(effort: Effort) -> Outcome<Vec<Row>> {
     let library = in_turns(effort, || sign_ours(&keys), || sign_direct(&direct, false));
     let reference = Against::Reference { who: "frost, R untold", figure: library.1 / 2.0 * 1e6 };
     let aggregate = aggregated(effort, &keys, &direct)?;
-    let generate = in_turns(effort, finished::<C>, direct_keys::<C>);
-    let probed = median(effort, finished::<C>, |made| made.and_then(confirmed));
+    let terms = (THRESHOLD, SIZE);
+    let generated = in_turns(effort, || finished::<C>(terms), direct_keys::<C>);
+    let probed = median(
+        effort,
+        || finished::<C>(terms),
+        |made| made.and_then(|made| confirmed(made, THRESHOLD)),
+    );
     let sealed = keys.first().ok_or("no keys")?.seal_bytes().map_err(told)?;
     let decoded = median(effort, || (), |()| sealed.expose(|b| KeyShare::<C>::unseal(b).is_ok()));
     let parties = f64::from(SIZE);
@@ -68,76 +70,13 @@ fn suite<C: SchnorrSuite>(effort: Effort) -> Outcome<Vec<Row>> {
         peer("sign, one signer of 2", 2.0, with_r),
         alone("the same", library.0 / 2.0, reference),
         peer("bind, aggregate, verify, 2 of 3", 1.0, aggregate),
-        peer("DKG to a finished share, one of 3", parties, generate),
+        peer("DKG to a finished share, one of 3", parties, generated),
         alone("agreement and probe after it, one of 3", probed / parties, Against::Nothing),
         alone("a key share decoded from the vault", decoded, Against::Nothing),
     ])
 }
 
 // ---- ours --------------------------------------------------------------------------------------
-
-fn names() -> Vec<String> {
-    (1..=SIZE).map(|index| format!("node-{index}")).collect()
-}
-
-/// The key generation at every party, up to shares that are finished and not agreed on.
-fn finished<C: SchnorrSuite>() -> Outcome<Vec<dkg::Unconfirmed<C>>> {
-    let (mut committed, mut hashes) = (Vec::new(), BTreeMap::new());
-    for node in names() {
-        let roster = Roster::new(names()).map_err(told)?;
-        let session = Session::<C>::new([7; 32], roster, THRESHOLD, &node).map_err(told)?;
-        let (state, hash) = dkg::commit(session, &mut OsRng).map_err(told)?;
-        committed.push((node.clone(), state));
-        hashes.insert(node, hash);
-    }
-    let (mut opened, mut openings) = (Vec::new(), Vec::new());
-    for (node, state) in committed {
-        let (state, opening) = dkg::open(state, hashes.clone()).map_err(told)?;
-        opened.push((node.clone(), state));
-        openings.push((node, opening));
-    }
-    let (mut shared, mut inboxes) = (Vec::new(), BTreeMap::<String, BTreeMap<_, _>>::new());
-    for (node, state) in opened {
-        let mut verified = Vec::new();
-        for (from, opening) in openings.iter().filter(|(from, _)| *from != node) {
-            let received = opening.expose(|bytes| dkg::receive_opening(&state, from, bytes));
-            verified.push(received.map_err(told)?);
-        }
-        let (state, shares) = dkg::share(state, verified).map_err(told)?;
-        for (to, share) in shares {
-            inboxes.entry(to).or_default().insert(node.clone(), share);
-        }
-        shared.push((node, state));
-    }
-    let mut finished = Vec::new();
-    for (node, state) in shared {
-        let inbox = inboxes.remove(&node).ok_or("no shares for a party")?;
-        finished.push(dkg::finish(state, &inbox).map_err(told)?);
-    }
-    Ok(finished)
-}
-
-/// Agreement and probe, without which there is no key share.
-fn confirmed<C: SchnorrSuite>(finished: Vec<dkg::Unconfirmed<C>>) -> Outcome<Vec<KeyShare<C>>> {
-    let transcripts: BTreeMap<String, [u8; 32]> =
-        names().into_iter().zip(finished.iter().map(|state| *state.transcript())).collect();
-    let (mut nonces, mut commitments) = (Vec::new(), Commitments::new());
-    for (node, state) in names().into_iter().zip(&finished).take(usize::from(THRESHOLD)) {
-        let (own, bytes) = state.probe_commit(&mut OsRng).map_err(told)?;
-        nonces.push(own);
-        commitments.insert(node, bytes);
-    }
-    let mut agreed = Vec::new();
-    for state in finished {
-        agreed.push(dkg::agree(state, &transcripts).map_err(told)?);
-    }
-    let mut shares = BTreeMap::new();
-    for ((node, state), own) in names().into_iter().zip(&agreed).zip(nonces) {
-        shares.insert(node, dkg::probe_partial(state, own, &commitments).map_err(told)?);
-    }
-    let confirm = |state| Ok(dkg::probe_confirm(state, &commitments, &shares).map_err(told)?);
-    agreed.into_iter().map(confirm).collect()
-}
 
 fn signers<C: SchnorrSuite>(keys: &[KeyShare<C>]) -> &[KeyShare<C>] {
     keys.get(..usize::from(THRESHOLD)).unwrap_or(keys)
