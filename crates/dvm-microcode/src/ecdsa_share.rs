@@ -15,7 +15,7 @@ use crate::secret::Secret;
 pub type EcdsaShare = KeyShare<Secp256k1>;
 
 impl EcdsaShare {
-    /// λ_i(P)·(p(i) + τ): what all signers' values of add up to the private key plus `tweak`.
+    /// λ_i(P)·(p(i) + τ): over all signers, these add up to the private key plus `tweak`.
     pub(crate) fn additive(
         &self,
         signers: &Roster,
