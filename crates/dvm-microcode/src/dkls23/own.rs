@@ -34,7 +34,7 @@ use zeroize::Zeroizing;
 use self::hedge::Hedged;
 use self::multiply::{Blinds, Choices};
 use self::wire::{FromReceiver, FromSender};
-use crate::dkls23::vole::{PairPlace, Received, Sent, Vole, VoleFault};
+use crate::dkls23::vole::{Begun, PairPlace, Received, Sent, Vole, VoleFault};
 use crate::secret::{OneTime, Secret};
 
 pub use self::base::Offered;
@@ -51,10 +51,7 @@ impl Vole for OwnVole {
     type Pair = Pair;
     type Kept = Kept;
 
-    fn offer(
-        at: &PairPlace,
-        rng: &mut dyn CryptoRngCore,
-    ) -> Result<(Secret<Offered>, Secret<Vec<u8>>), Bug> {
+    fn offer(at: &PairPlace, rng: &mut dyn CryptoRngCore) -> Result<Begun<Offered>, Bug> {
         let (offered, message) = base::offer(at, rng)?;
         Ok((Secret::new(offered), Secret::new(message)))
     }

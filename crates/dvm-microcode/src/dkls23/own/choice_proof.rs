@@ -123,3 +123,57 @@ fn challenge(place: &Place, h: &Encoded, points: &[Encoded; 6]) -> Scalar {
 fn select<T: ConditionallySelectable>(zero: &T, one: &T, bit: Choice) -> T {
     T::conditional_select(zero, one, bit)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::rng;
+
+    fn stream() -> Hedged {
+        Hedged::new(&mut rng(1), &[b"test"])
+    }
+
+    fn place(number: u32) -> Place {
+        Place { sid: [7; 34], h: times_generator(&Scalar::from(number)) }
+    }
+
+    #[test]
+    fn proof_of_either_choice_holds_at_its_place_and_at_no_other() {
+        let mut rng = stream();
+        for bit in [0, 1] {
+            let r = rng.scalar();
+            let proof = ChoiceProof::prove(&place(5), &r, Choice::from(bit), &mut rng);
+            let v = times_generator(&r) + place(5).h * Scalar::from(u32::from(bit));
+            assert_eq!(proof.statement, [v, place(5).h * r]);
+            assert_eq!(proof.verify(&place(5)), Ok(()), "choice {bit}");
+            assert_eq!(proof.verify(&place(6)), Err(VoleFault::Cheated), "another h");
+            let elsewhere = Place { sid: [8; 34], ..place(5) };
+            assert_eq!(proof.verify(&elsewhere), Err(VoleFault::Cheated), "another session");
+        }
+    }
+
+    #[test]
+    fn neither_choice_cannot_be_proved_by_simulating_both() {
+        let mut rng = stream();
+        let Place { h, .. } = place(5);
+        // v = rG + 2h is of no choice.
+        let r = rng.scalar();
+        let (v, u) = (times_generator(&r) + h + h, h * r);
+        let [y0, y1, e0, e1]: [Scalar; 4] = std::array::from_fn(|_| rng.scalar());
+        let commitments = [
+            times_generator(&y0) + v * e0,
+            h * y0 + u * e0,
+            times_generator(&y1) + (v - h) * e1,
+            h * y1 + u * e1,
+        ];
+        let [g0, h0, g1, h1] = commitments;
+        let points = encode(&[v, u, g0, h0, g1, h1]);
+        let statement = [v, u];
+        let mut proof =
+            ChoiceProof { statement, points, responses: [y0, y1], challenges: [e0, e1] };
+        assert_eq!(proof.verify(&place(5)), Err(VoleFault::Cheated), "challenges of its own");
+        let [encoded_h] = encode(&[h]);
+        proof.challenges[1] = challenge(&place(5), &encoded_h, &proof.points) - e0;
+        assert_eq!(proof.verify(&place(5)), Err(VoleFault::Cheated), "the hash's challenges");
+    }
+}

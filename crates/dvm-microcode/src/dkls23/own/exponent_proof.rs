@@ -34,6 +34,13 @@ pub(super) struct Answer {
     pub(super) response: Scalar,
 }
 
+impl Answer {
+    /// Schnorr's, with the sign that the wire has: k − es.
+    fn new(nonce: &Scalar, challenge: Challenge, s: &Scalar) -> Self {
+        Self { challenge, response: nonce - &(number(challenge) * s) }
+    }
+}
+
 /// The proof.
 pub(super) struct ExponentProof {
     /// z, encoded and decoded.
@@ -46,28 +53,31 @@ pub(super) struct ExponentProof {
 impl ExponentProof {
     /// Proves knowledge of s.
     pub(super) fn prove(sid: &[u8; 32], s: &Scalar, rng: &mut Hedged) -> Result<Self, Bug> {
-        let nonces: Zeroizing<[Scalar; FISCHLIN_REPETITIONS]> =
-            Zeroizing::new(std::array::from_fn(|_| rng.scalar()));
+        let nonces = Zeroizing::new(std::array::from_fn(|_| rng.scalar()));
+        Self::with_nonces(&nonces, sid, s, rng)
+    }
+
+    fn with_nonces(
+        nonces: &[Scalar; FISCHLIN_REPETITIONS],
+        sid: &[u8; 32],
+        s: &Scalar,
+        rng: &mut Hedged,
+    ) -> Result<Self, Bug> {
         let commitments = encode(&nonces.each_ref().map(times_generator));
         let oracle = Oracle::new(sid, &commitments);
-        let answer = |nonce: &Scalar, challenge: Challenge| Answer {
-            challenge,
-            response: nonce - &(number(challenge) * s),
-        };
         let mut answers = [Answer { challenge: [0; _], response: Scalar::ZERO }; _];
         let (firsts, seconds) = answers.split_at_mut(PAIRS);
         let (first_nonces, second_nonces) = nonces.split_at(PAIRS);
-        let nonces = first_nonces.iter().zip(second_nonces);
-        for ((i, (first, second)), nonces) in (0..).zip(firsts.iter_mut().zip(seconds)).zip(nonces)
-        {
+        let pairs = firsts.iter_mut().zip(first_nonces).zip(seconds.iter_mut().zip(second_nonces));
+        for ((i, j), ((first, first_nonce), (second, second_nonce))) in numbers().zip(pairs) {
             let [challenge, ..] = challenges(rng);
-            *first = answer(nonces.0, challenge);
+            *first = Answer::new(first_nonce, challenge, s);
             let wanted = oracle.byte(i, first);
-            let mut tried = (0..TRIES / 8)
+            *second = (0..TRIES / 8)
                 .flat_map(|_| challenges(rng))
-                .map(|challenge| answer(nonces.1, challenge));
-            let found = tried.find(|answer| oracle.byte(i + PAIRS as u16, answer) == wanted);
-            *second = found.ok_or(Bug::Library)?;
+                .map(|challenge| Answer::new(second_nonce, challenge, s))
+                .find(|answer| oracle.byte(j, answer) == wanted)
+                .ok_or(Bug::Library)?;
         }
         let point = times_generator(s);
         let [encoded] = encode(&[point]);
@@ -79,12 +89,12 @@ impl ExponentProof {
         let distinct: BTreeSet<&Encoded> = self.commitments.iter().collect();
         let oracle = Oracle::new(sid, &self.commitments);
         let (firsts, seconds) = self.answers.split_at(PAIRS);
-        let paired = (0..).zip(firsts.iter().zip(seconds)).all(|(i, (first, second))| {
-            oracle.byte(i, first) == oracle.byte(i + PAIRS as u16, second)
-        });
+        let paired = numbers()
+            .zip(firsts.iter().zip(seconds))
+            .all(|((i, j), (first, second))| oracle.byte(i, first) == oracle.byte(j, second));
         let committed = self.answers.map(|answer| {
-            let terms = (&ProjectivePoint::GENERATOR, &answer.response);
-            ProjectivePoint::lincomb(terms.0, terms.1, &self.point, &number(answer.challenge))
+            let (g, e) = (ProjectivePoint::GENERATOR, number(answer.challenge));
+            ProjectivePoint::lincomb(&g, &answer.response, &self.point, &e)
         });
         let holds = distinct.len() == FISCHLIN_REPETITIONS
             && paired
@@ -114,6 +124,11 @@ impl ExponentProof {
             into.extend_from_slice(&answer.response.to_bytes());
         }
     }
+}
+
+/// The repetitions of each pair.
+fn numbers() -> impl Iterator<Item = (u16, u16)> {
+    (0..).zip(PAIRS as u16..)
 }
 
 /// Eight challenges.
@@ -152,5 +167,55 @@ impl Oracle {
             .finalize()
             .into();
         byte
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::rng;
+
+    const SID: [u8; 32] = [1; 32];
+
+    fn proof() -> (Scalar, ExponentProof) {
+        let mut rng = Hedged::new(&mut rng(1), &[b"test"]);
+        let s = rng.scalar();
+        (s, ExponentProof::prove(&SID, &s, &mut rng).unwrap())
+    }
+
+    #[test]
+    fn proof_holds_in_its_session_for_its_point() {
+        let (_, mut proof) = proof();
+        assert_eq!(proof.verify(&SID), Ok(()));
+        assert_eq!(proof.verify(&[2; 32]), Err(VoleFault::Cheated));
+        proof.point += ProjectivePoint::GENERATOR;
+        assert_eq!(proof.verify(&SID), Err(VoleFault::Cheated));
+    }
+
+    #[test]
+    fn true_answers_of_a_pair_that_hash_to_different_bytes_are_refused() {
+        let (s, mut proof) = proof();
+        let answer = proof.answers[PAIRS];
+        let nonce = answer.response + number(answer.challenge) * s;
+        let oracle = Oracle::new(&SID, &proof.commitments);
+        let wanted = oracle.byte(PAIRS as u16, &answer);
+        let other = (0u32..)
+            .map(|number| Answer::new(&nonce, number.to_be_bytes(), &s))
+            .find(|answer| oracle.byte(PAIRS as u16, answer) != wanted);
+        proof.answers[PAIRS] = other.unwrap();
+        assert_eq!(proof.verify(&SID), Err(VoleFault::Cheated));
+    }
+
+    #[test]
+    fn one_commitment_twice_is_refused() {
+        let mut rng = Hedged::new(&mut rng(2), &[b"test"]);
+        let s = rng.scalar();
+        let mut nonces: [Scalar; FISCHLIN_REPETITIONS] = std::array::from_fn(|_| rng.scalar());
+        let verified = |nonces: &[Scalar; FISCHLIN_REPETITIONS], rng: &mut Hedged| {
+            ExponentProof::with_nonces(nonces, &SID, &s, rng).unwrap().verify(&SID)
+        };
+        assert_eq!(verified(&nonces, &mut rng), Ok(()));
+        nonces[1] = nonces[0];
+        assert_eq!(verified(&nonces, &mut rng), Err(VoleFault::Cheated));
     }
 }

@@ -54,17 +54,24 @@ pub(super) fn weigh(column: &Column, weights: &[Element; 2]) -> Element {
 fn sum_of_products<const TERMS: usize>(terms: [(&Element, &Element); TERMS]) -> Element {
     let terms = terms.map(|(secret, public)| (multiples(secret), public));
     // 414 bits before the reduction.
-    let mut sum = [0u64; 7];
+    let mut sum = [0; 7];
     for window in (0..16).rev() {
-        shift_by_window(&mut sum);
-        for (multiples, public) in &terms {
-            for (place, word) in public.iter().enumerate() {
-                #[expect(clippy::indexing_slicing, reason = "four bits number one of sixteen")]
-                let multiple = &multiples[(word >> (4 * window) & 15) as usize];
-                for (to, from) in sum.iter_mut().skip(place).zip(multiple) {
-                    *to ^= from;
-                }
-            }
+        sum = shifted_by_window(sum);
+        for (multiples, [p0, p1, p2, p3]) in &terms {
+            #[expect(clippy::indexing_slicing, reason = "four bits number one of sixteen")]
+            let multiple = |word: &u64| &multiples[(word >> (4 * window) & 15) as usize];
+            let ([a0, a1, a2, a3], [b0, b1, b2, b3]) = (multiple(p0), multiple(p1));
+            let ([c0, c1, c2, c3], [d0, d1, d2, d3]) = (multiple(p2), multiple(p3));
+            let [s0, s1, s2, s3, s4, s5, s6] = sum;
+            sum = [
+                s0 ^ a0,
+                s1 ^ a1 ^ b0,
+                s2 ^ a2 ^ b1 ^ c0,
+                s3 ^ a3 ^ b2 ^ c1 ^ d0,
+                s4 ^ b3 ^ c2 ^ d1,
+                s5 ^ c3 ^ d2,
+                s6 ^ d3,
+            ];
         }
     }
     reduce(sum)
@@ -86,11 +93,16 @@ fn multiples(element: &Element) -> [Element; 16] {
 }
 
 /// Times X^4.
-fn shift_by_window(sum: &mut [u64; 7]) {
-    let mut carry = 0;
-    for word in sum {
-        (*word, carry) = (*word << 4 | carry, *word >> 60);
-    }
+fn shifted_by_window([s0, s1, s2, s3, s4, s5, s6]: [u64; 7]) -> [u64; 7] {
+    [
+        s0 << 4,
+        s1 << 4 | s0 >> 60,
+        s2 << 4 | s1 >> 60,
+        s3 << 4 | s2 >> 60,
+        s4 << 4 | s3 >> 60,
+        s5 << 4 | s4 >> 60,
+        s6 << 4 | s5 >> 60,
+    ]
 }
 
 /// X^208 = X^9 + X^3 + X + 1, twice: the first time leaves at most seven bits too many.

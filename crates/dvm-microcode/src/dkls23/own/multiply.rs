@@ -178,10 +178,7 @@ impl Weights {
     /// Of each input's pad and check value, the weighted sum.
     fn weigh(&self, [pad0, pad1, check0, check1]: &[Scalar; PAYLOADS]) -> [Scalar; 2] {
         let ([of_pad0, of_pad1], [of_check0, of_check1]) = (self.of_pads, self.of_checks);
-        [
-            sum_of_products([(&of_pad0, pad0), (&of_check0, check0)]),
-            sum_of_products([(&of_pad1, pad1), (&of_check1, check1)]),
-        ]
+        [of_pad0 * pad0 + of_check0 * check0, of_pad1 * pad1 + of_check1 * check1]
     }
 
     /// The same for every OT.
@@ -193,7 +190,7 @@ impl Weights {
             r.iter_mut().zip(weights).zip(pads.iter().zip(checks))
         {
             for (r, (pad, check)) in r.iter_mut().zip(pads.iter().zip(checks)) {
-                *r = sum_of_products([(of_pad, pad), (of_check, check)]);
+                *r = of_pad * pad + of_check * check;
             }
         }
         r

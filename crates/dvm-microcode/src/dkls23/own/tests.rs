@@ -3,6 +3,8 @@
 
 mod honest;
 mod hostile;
+mod interop;
+mod measure;
 mod pinned;
 mod repeated;
 mod setup;
@@ -15,6 +17,10 @@ use k256::elliptic_curve::Field;
 use super::*;
 use crate::dkls23::vole::{RECEIVE_BYTES, SEND_BYTES};
 use crate::testing::rng;
+
+static_assertions::assert_not_impl_any!(Pair: Clone, Copy, std::fmt::Debug);
+static_assertions::assert_not_impl_any!(Offered: Clone, Copy, std::fmt::Debug);
+static_assertions::assert_not_impl_any!(Kept: Clone, Copy, std::fmt::Debug);
 
 pub(super) const SID: [u8; 32] = [0x51; 32];
 
