@@ -4,8 +4,8 @@
 //! act, its content and its requester do not already say.
 //!
 //! Always true: two different well-formed acts or contents have different texts, because the text
-//! holds every field of the act and the content's sha-256; the preview cannot forge a line, because
-//! whatever is not printable ASCII in it is escaped.
+//! holds every field of the act, and the content's sha-256 or the transaction's hash; the preview
+//! cannot forge a line, because whatever is not printable ASCII in it is escaped.
 
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ use dvm_core::digest::{self, Domain, Tagged};
 use dvm_core::intent::{Act, CanonicalIntent, Scope};
 use dvm_core::{B32, Link, NodeId, PersonId, Tenant};
 
-use crate::form::{ActError, check_content, check_expiry, check_form};
+use crate::form::{ActError, check_content, check_expiry, check_form, transaction};
 use crate::time::rfc3339;
 
 /// Bytes of a message that the text shows: enough to recognise it, short enough to read.
@@ -99,7 +99,13 @@ pub fn display<'a>(
             text.line("digest", digest);
             text.line("warning", "opaque digest: what it stands for cannot be shown");
         }
-        Act::SignEvmTransaction { .. } => return Err(ActError::Unreadable),
+        Act::SignEvmTransaction { path, from, .. } => {
+            text.path(path);
+            let transaction = transaction(shown.act, content)?;
+            for (name, value) in transaction.iter().flat_map(|t| t.lines(&from.0)) {
+                text.line(name, value);
+            }
+        }
         Act::PresignBatch { path, signers, count, .. } => {
             text.path(path);
             text.line("signers", signers.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", "));
@@ -118,6 +124,12 @@ fn scope_name(scope: Scope) -> &'static str {
     }
 }
 
+/// A BIP-32 path as people write it: `m/0/7`, or `m` for the key itself.
+pub fn path_text(path: &[u32]) -> String {
+    let components: String = path.iter().map(|component| format!("/{component}")).collect();
+    format!("m{components}")
+}
+
 struct Text(String);
 
 impl Text {
@@ -127,8 +139,7 @@ impl Text {
     }
 
     fn path(&mut self, path: &[u32]) {
-        let components: String = path.iter().map(|component| format!("/{component}")).collect();
-        self.line("path", format_args!("m{components}"));
+        self.line("path", path_text(path));
     }
 
     fn message(&mut self, content: &[u8]) {

@@ -6,9 +6,10 @@
 //! Always true: [`ParsedAct`] has one maker, [`parse`]; what it says was derived, not handed in.
 
 use dvm_core::intent::{Act, ActClass, CanonicalIntent};
-use dvm_core::{NodeId, ReasonCode, limits};
+use dvm_core::{Link, NodeId, ReasonCode, limits};
 
 use crate::display::{Display, display};
+use crate::evm::{self, EvmError, Transaction};
 
 /// Fewest shares that may sign: one share alone would be no threshold at all.
 pub const THRESHOLD_MIN: u16 = 2;
@@ -48,9 +49,9 @@ pub enum ActError {
         /// Pieces asked for.
         count: u16,
     },
-    /// This build cannot show what the content says, so nobody can approve it.
-    #[error("this build cannot read such a content")]
-    Unreadable,
+    /// The content is no transaction that is signed here.
+    #[error("{0}")]
+    Transaction(#[from] EvmError),
     /// Epochs count from one.
     #[error("a key epoch counts from 1")]
     Epoch,
@@ -67,7 +68,7 @@ pub enum ActError {
         len: u64,
     },
     /// The link is of an artifact: a signature over one could be taken for one of ours.
-    #[error("the message's link is not one of raw content")]
+    #[error("the content's link is not one of raw content")]
     NotRawContent,
     /// The content's length is not the one that the act names.
     #[error("the act names {named} bytes and the content has {given}")]
@@ -96,6 +97,7 @@ impl ActError {
                 ReasonCode::BindingMismatch
             }
             Self::ContentTooLong { .. } => ReasonCode::ResourceLimit,
+            Self::Transaction(error) => error.code(),
             _ => ReasonCode::PayloadRejected,
         }
     }
@@ -106,6 +108,7 @@ impl ActError {
 pub struct ParsedAct {
     act: Act,
     bytes_to_sign: Option<Vec<u8>>,
+    transaction: Option<Transaction>,
     display: Display,
 }
 
@@ -125,6 +128,11 @@ impl ParsedAct {
         self.bytes_to_sign.as_deref()
     }
 
+    /// The transaction of a `sign.evm_transaction`; none for any other act.
+    pub fn transaction(&self) -> Option<&Transaction> {
+        self.transaction.as_ref()
+    }
+
     /// The text that approvers are shown, and its hash.
     pub fn display(&self) -> &Display {
         &self.display
@@ -140,13 +148,14 @@ pub fn parse(intent: &CanonicalIntent, content: Option<&[u8]>) -> Result<ParsedA
     if display.hash() != intent.display_hash {
         return Err(ActError::DisplayHash);
     }
+    let transaction = transaction(&intent.act, content)?;
     let bytes_to_sign = match &intent.act {
         Act::KeyGenerate { .. } | Act::PresignBatch { .. } => None,
         Act::SignMessage { .. } => content.map(<[u8]>::to_vec),
-        Act::SignEvmTransaction { .. } => return Err(ActError::Unreadable),
+        Act::SignEvmTransaction { .. } => transaction.as_ref().map(|t| t.signing_hash().to_vec()),
         Act::SignDigest { digest, .. } => Some(digest.0.to_vec()),
     };
-    Ok(ParsedAct { act: intent.act.clone(), bytes_to_sign, display })
+    Ok(ParsedAct { act: intent.act.clone(), bytes_to_sign, transaction, display })
 }
 
 /// Checks what can be seen in the act alone, without its content.
@@ -158,13 +167,16 @@ pub fn check_form(act: &Act) -> Result<(), ActError> {
         Act::KeyGenerate { threshold, roster, .. } => check_roster(*threshold, roster),
         Act::SignMessage { key_epoch, message, len, .. } => {
             check_epoch(*key_epoch)?;
-            if !message.is_raw() {
-                return Err(ActError::NotRawContent);
-            }
+            check_raw(message)?;
             check_length(*len)
         }
         Act::SignDigest { key_epoch, .. } => check_epoch(*key_epoch),
-        Act::SignEvmTransaction { .. } => Err(ActError::Unreadable),
+        Act::SignEvmTransaction { key_epoch, path, transaction, len, .. } => {
+            check_epoch(*key_epoch)?;
+            check_path(path)?;
+            check_raw(transaction)?;
+            Ok(evm::check_length(*len)?)
+        }
         Act::PresignBatch { key_epoch, path, signers, count, .. } => {
             check_epoch(*key_epoch)?;
             check_path(path)?;
@@ -173,6 +185,10 @@ pub fn check_form(act: &Act) -> Result<(), ActError> {
             if fits { Ok(()) } else { Err(ActError::BatchSize { count: *count }) }
         }
     }
+}
+
+fn check_raw(link: &Link) -> Result<(), ActError> {
+    if link.is_raw() { Ok(()) } else { Err(ActError::NotRawContent) }
 }
 
 fn check_path(path: &[u32]) -> Result<(), ActError> {
@@ -231,6 +247,20 @@ pub(crate) fn check_content(act: &Act, content: Option<&[u8]>) -> Result<(), Act
         return Err(ActError::ContentLink);
     }
     Ok(())
+}
+
+/// The transaction that the content is, for an act that signs one.
+pub(crate) fn transaction(
+    act: &Act,
+    content: Option<&[u8]>,
+) -> Result<Option<Transaction>, ActError> {
+    match act {
+        Act::SignEvmTransaction { .. } => {
+            let payload = content.ok_or(ActError::ContentMissing)?;
+            Ok(Some(Transaction::parse(payload)?))
+        }
+        _ => Ok(None),
+    }
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@
 //! intent without a content has nothing behind it.
 
 use dvm_act::evm::{Fields, Transaction};
-use dvm_core::codec::decode;
-use dvm_core::intent::{Act, Backend, CanonicalIntent};
-use dvm_core::{B32, Link, NodeId};
+use dvm_core::codec::{decode, encode};
+use dvm_core::intent::{Act, Backend, CanonicalIntent, Scope};
+use dvm_core::{Address20, B32, Link, NodeId};
 use dvm_score::{Run, compile, plan};
 
 use crate::{Seen, memory};
@@ -16,10 +16,14 @@ fn split(data: &[u8]) -> Option<(CanonicalIntent, Option<&[u8]>)> {
     let (intent, content) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
     let mut intent: CanonicalIntent = decode(intent).ok()?;
     // The content is mostly the one that the act names: a hash cannot be guessed.
-    if let (Act::SignMessage { message, len, .. }, [first, ..]) = (&mut intent.act, content)
+    if let (
+        Act::SignMessage { message: link, len, .. }
+        | Act::SignEvmTransaction { transaction: link, len, .. },
+        [first, ..],
+    ) = (&mut intent.act, content)
         && first % 4 != 0
     {
-        (*message, *len) = (Link::of_raw(content), content.len() as u64);
+        (*link, *len) = (Link::of_raw(content), content.len() as u64);
     }
     Some((intent, (!content.is_empty()).then_some(content)))
 }
@@ -41,7 +45,7 @@ pub(super) fn display_text(data: &[u8]) -> Seen {
         Act::KeyGenerate { .. } => 11,
         Act::SignMessage { .. } => 11,
         Act::SignDigest { .. } => 10,
-        Act::SignEvmTransaction { .. } => unreachable!("nothing reads it yet"),
+        Act::SignEvmTransaction { .. } => evm_lines(content.unwrap_or_default()),
         Act::PresignBatch { .. } => 11,
     };
     assert!(text.is_ascii() && text.ends_with('\n'));
@@ -51,8 +55,13 @@ pub(super) fn display_text(data: &[u8]) -> Seen {
     let parsed = dvm_act::parse(&intent, content).unwrap();
     assert_eq!((parsed.display(), parsed.act()), (&display, &intent.act));
     match &intent.act {
-        Act::KeyGenerate { .. } | Act::SignEvmTransaction { .. } | Act::PresignBatch { .. } => {
+        Act::KeyGenerate { .. } | Act::PresignBatch { .. } => {
             assert_eq!(parsed.bytes_to_sign(), None);
+        }
+        Act::SignEvmTransaction { .. } => {
+            let transaction = Transaction::parse(content.unwrap()).unwrap();
+            assert_eq!(parsed.bytes_to_sign(), Some(transaction.signing_hash().as_slice()));
+            assert_eq!(parsed.transaction(), Some(&transaction));
         }
         Act::SignMessage { .. } => assert_eq!(parsed.bytes_to_sign(), content),
         Act::SignDigest { digest, .. } => {
@@ -62,6 +71,22 @@ pub(super) fn display_text(data: &[u8]) -> Seen {
     intent.display_hash = B32([0xee; 32]);
     assert!(dvm_act::parse(&intent, content).is_err(), "another text's hash was taken");
     Seen::of(("shown", lines, content.is_some()))
+}
+
+/// Lines of the text of an act with this payload: those of every act, and those of its transaction.
+fn evm_lines(payload: &[u8]) -> usize {
+    let facts = Transaction::parse(payload).unwrap().facts();
+    let (fees, access_list) = match payload[0] {
+        1 => (1, 1),
+        2 => (2, 1),
+        _ => (1, 0),
+    };
+    let data = match (facts.data_bytes, facts.erc20_kind) {
+        (0, _) => 1,
+        (_, None) => 3,
+        (_, Some(_)) => 5,
+    };
+    18 + fees + access_list + data
 }
 
 /// Compiling whatever act comes: refused, or a plan that holds and is the same again.
@@ -138,14 +163,37 @@ pub(super) fn evm_fields(data: &[u8]) -> Seen {
     }
 }
 
-/// Known transactions, in both forms.
+/// Known transactions: both forms, and an act about each.
 pub(super) fn genuine() -> Vec<(&'static str, Vec<u8>)> {
     let rows = include_str!("../../../vectors/evm/transactions.json");
     let rows: Vec<serde_json::Value> = serde_json::from_str(rows).unwrap();
     let forms = rows.iter().flat_map(|row| {
         let fields: Fields = serde_json::from_value(row["fields"].clone()).unwrap();
         let payload = fields.transaction().unwrap().payload();
-        [("evm_payload", payload), ("evm_fields", serde_json::to_vec(&fields).unwrap())]
+        let intent = encode(&intent(Act::SignEvmTransaction {
+            key_id: "k".parse().unwrap(),
+            key_epoch: 1,
+            path: vec![0],
+            from: Address20([1; 20]),
+            transaction: Link::of_raw(&payload),
+            len: payload.len() as u64,
+        }));
+        let act = [&(intent.len() as u16).to_be_bytes()[..], &intent, &payload].concat();
+        let fields = serde_json::to_vec(&fields).unwrap();
+        [("evm_payload", payload), ("evm_fields", fields), ("act_display", act)]
     });
     forms.collect()
+}
+
+fn intent(act: Act) -> CanonicalIntent {
+    CanonicalIntent {
+        cluster: Link::of_artifact(b"genesis"),
+        tenant: "acme".parse().unwrap(),
+        idempotency_key: "1".parse().unwrap(),
+        requester: "alice".parse().unwrap(),
+        act,
+        scope: Scope::Public,
+        display_hash: B32::default(),
+        expires_ms: 0,
+    }
 }

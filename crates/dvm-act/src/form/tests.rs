@@ -1,6 +1,6 @@
 use super::*;
 use dvm_core::intent::{Backend, Scope};
-use dvm_core::{B32, Link};
+use dvm_core::{Address20, B32, Link};
 
 fn intent(act: Act, content: Option<&[u8]>) -> CanonicalIntent {
     let mut intent = CanonicalIntent {
@@ -158,8 +158,105 @@ fn a_batch_signs_nothing_and_has_no_content() {
     let act = intent(batch(vec![0, 7], 2, 3), None);
     let parsed = parse(&act, None).unwrap();
     assert_eq!(parsed.bytes_to_sign(), None);
-    assert!(parsed.display().text().contains(
-        "path: m/0/7\nsigners: n00, n01\nprepares: 3 signatures, and signs nothing\n"
-    ));
+    assert!(
+        parsed.display().text().contains(
+            "path: m/0/7\nsigners: n00, n01\nprepares: 3 signatures, and signs nothing\n"
+        )
+    );
     assert_eq!(parse(&act, Some(b"x")), Err(ActError::ContentUnasked));
+}
+
+/// The example of EIP-155.
+const PAYLOAD: &str =
+    "ec098504a817c800825208943535353535353535353535353535353535353535880de0b6b3a764000080018080";
+
+fn payload() -> Vec<u8> {
+    alloy_primitives::hex::decode(PAYLOAD).unwrap()
+}
+
+fn transfer(path: Vec<u32>, transaction: Link, len: u64) -> Act {
+    let (key_id, from) = ("k".parse().unwrap(), Address20([0x9d; 20]));
+    Act::SignEvmTransaction { key_id, key_epoch: 1, path, from, transaction, len }
+}
+
+fn transfer_of(payload: &[u8]) -> Act {
+    transfer(vec![0, 7], Link::of_raw(payload), payload.len() as u64)
+}
+
+#[test]
+fn what_is_signed_of_a_transaction_is_its_hash() {
+    let payload = payload();
+    let act = intent(transfer_of(&payload), Some(&payload));
+    let parsed = parse(&act, Some(&payload)).unwrap();
+    let hash = "daf5a779ae972f972197303d7b574746c7ef83eadac0f2791ad23db92e4c8e53";
+    assert_eq!(B32::from_slice(parsed.bytes_to_sign().unwrap()), B32::from_hex(hash));
+    assert_eq!(parsed.transaction().unwrap().payload(), payload);
+    let text = parsed.display().text();
+    assert!(text.starts_with("act: sign.evm_transaction\n") && text.is_ascii());
+    assert!(text.contains("path: m/0/7\nchain id: 1\n") && text.contains("value: 1 ether\n"));
+    assert!(text.contains(&format!("hash to sign: {hash}\nscope: public\n")));
+    // No other act has one.
+    let digest = intent(batch(vec![], 2, 1), None);
+    assert!(parse(&digest, None).unwrap().transaction().is_none());
+}
+
+#[test]
+fn a_transaction_that_is_not_the_one_named_is_refused() {
+    let payload = payload();
+    let act = intent(transfer_of(&payload), Some(&payload));
+    assert_eq!(parse(&act, None), Err(ActError::ContentMissing));
+    let mut other = payload.clone();
+    other[1] ^= 1;
+    assert_eq!(parse(&act, Some(&other)), Err(ActError::ContentLink));
+    assert_eq!(
+        parse(&act, Some(&payload[..44])),
+        Err(ActError::ContentLength { named: 45, given: 44 })
+    );
+}
+
+#[test]
+fn a_content_that_is_no_transaction_is_refused_and_shown_to_nobody() {
+    let act = |content: &[u8]| display(&intent(transfer_of(content), None), Some(content));
+    assert!(act(&payload()).is_ok());
+    let mut without_chain = payload();
+    without_chain.truncate(42);
+    without_chain[0] -= 3;
+    let refused = act(&without_chain).unwrap_err();
+    assert_eq!(refused, ActError::Transaction(EvmError::NoChainId));
+    assert_eq!(refused.code(), ReasonCode::PayloadRejected);
+}
+
+#[test]
+fn a_transactions_act_has_an_epoch_a_public_path_a_raw_link_and_a_bounded_length() {
+    let (raw, most) = (Link::of_raw(b"x"), evm::PAYLOAD_BYTES_MAX as u64);
+    assert_eq!(check_form(&transfer(vec![], raw, most)), Ok(()));
+    assert_eq!(check_form(&transfer(vec![1 << 31], raw, 1)), Err(ActError::Path));
+    let artifact = Link::of_artifact(b"x");
+    assert_eq!(check_form(&transfer(vec![], artifact, 1)), Err(ActError::NotRawContent));
+    let refused = check_form(&transfer(vec![], raw, most + 1)).unwrap_err();
+    assert_eq!(refused, ActError::Transaction(EvmError::TooLong { len: most + 1 }));
+    assert_eq!(refused.code(), ReasonCode::ResourceLimit);
+    assert_eq!(check_form(&transfer(vec![], raw, 1).at_epoch(0)), Err(ActError::Epoch));
+}
+
+#[test]
+fn the_sender_and_the_path_are_in_the_text() {
+    let payload = payload();
+    let text = |change: fn(&mut Act)| {
+        let mut act = transfer_of(&payload);
+        change(&mut act);
+        display(&intent(act, None), Some(&payload)).unwrap().hash()
+    };
+    let base = text(|_| {});
+    let other_path = text(|act| {
+        if let Act::SignEvmTransaction { path, .. } = act {
+            path.push(0);
+        }
+    });
+    let other_sender = text(|act| {
+        if let Act::SignEvmTransaction { from, .. } = act {
+            from.0[19] ^= 1;
+        }
+    });
+    assert!(base != other_path && base != other_sender);
 }
