@@ -10,10 +10,11 @@ use std::collections::BTreeSet;
 
 use cedar_policy::{Authorizer, Decision, Response};
 use dvm_act::ParsedAct;
+use dvm_act::evm::Transaction;
 use dvm_core::admission::{AdmissionReceipt, Approval, PolicyReceipt, Purpose, Verdict};
 use dvm_core::authority::{ApprovalRule, ReleaseRule};
 use dvm_core::codec::link_of;
-use dvm_core::intent::CanonicalIntent;
+use dvm_core::intent::{Act, CanonicalIntent};
 use dvm_core::limits::APPROVALS_MAX;
 use dvm_core::{B32, Link, NodeId, ReasonCode, Signed};
 use dvm_governance::{
@@ -23,7 +24,7 @@ use dvm_governance::{
 
 use crate::files::PolicySet;
 use crate::ledger::Ledger;
-use crate::request::{Facts, Role, Tally};
+use crate::request::{Facts, Role, Tally, pays_from};
 
 /// What both kinds of judgement rest on.
 #[derive(Clone, Copy, Debug)]
@@ -69,13 +70,14 @@ pub fn admit(
     let executions = ledger.used_by_others(key_id, &intent, input.now_ms);
     let is_the_act =
         *act.act() == input.intent.act && act.display().hash() == input.intent.display_hash;
-    Judge { policies, input, purpose: &Purpose::Admit, executions }.judge(is_the_act)
+    let transaction = act.transaction();
+    Judge { policies, input, purpose: &Purpose::Admit, executions, transaction }.judge(is_the_act)
 }
 
 /// Judges whether a held result may leave, now. `purpose` names the execution and the result.
 pub fn release(policies: &PolicySet, input: &JudgeInput<'_>, purpose: &Purpose) -> Judgement {
     let is_release = *purpose != Purpose::Admit;
-    Judge { policies, input, purpose, executions: 0 }.judge(is_release)
+    Judge { policies, input, purpose, executions: 0, transaction: None }.judge(is_release)
 }
 
 /// The public receipt of a judgement. The node signs it with its policy key.
@@ -121,6 +123,8 @@ struct Judge<'a> {
     input: &'a JudgeInput<'a>,
     purpose: &'a Purpose,
     executions: u32,
+    /// What is to be signed, if it is a transaction and this is an admission.
+    transaction: Option<&'a Transaction>,
 }
 
 impl Judge<'_> {
@@ -165,6 +169,12 @@ impl Judge<'_> {
             .map_err(|code| denied("authority", code))?;
         if !well_bound {
             return Err(denied("binding", ReasonCode::BindingMismatch));
+        }
+        if let (Act::SignEvmTransaction { path, from, .. }, Some(record)) =
+            (&intent.act, authority.record())
+            && !pays_from(&record.ready, path, from)
+        {
+            return Err(denied("sender", ReasonCode::BindingMismatch));
         }
         if approvals.len() > APPROVALS_MAX {
             return Err(denied("approvals", ReasonCode::ResourceLimit));
@@ -225,6 +235,7 @@ impl Judge<'_> {
             floor_met,
             executions_last_hour: self.executions,
             now_ms: self.input.now_ms,
+            transaction: self.transaction,
         }
     }
 

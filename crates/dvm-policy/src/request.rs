@@ -9,7 +9,12 @@ use std::str::FromStr;
 use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression,
 };
+use dvm_act::evm::{Transaction, address_of};
+use dvm_act::path_text;
+use dvm_blame::bip32;
+use dvm_core::Address20;
 use dvm_core::admission::Purpose;
+use dvm_core::authority::KeyReady;
 use dvm_core::ids::SetName;
 use dvm_core::intent::{Act, CanonicalIntent};
 use dvm_governance::{AuthorityState, KeyRecord};
@@ -63,6 +68,14 @@ pub(crate) struct Facts<'a> {
     pub(crate) floor_met: bool,
     pub(crate) executions_last_hour: u32,
     pub(crate) now_ms: u64,
+    pub(crate) transaction: Option<&'a Transaction>,
+}
+
+/// Whether a transaction's sender is the address of this key at the act's path.
+pub(crate) fn pays_from(ready: &KeyReady, path: &[u32], from: &Address20) -> bool {
+    let derived = ready.chain_code.map(|code| bip32::derive(&ready.public_key, &code.0, path));
+    let address = derived.and_then(Result::ok).and_then(|key| address_of(key.public_key()));
+    address == Some(from.0)
 }
 
 /// What Cedar could not take, in its own words. Only for the private receipt.
@@ -86,6 +99,30 @@ fn text(value: &str) -> RestrictedExpression {
 
 fn pair(name: &str, value: RestrictedExpression) -> (String, RestrictedExpression) {
     (name.to_owned(), value)
+}
+
+/// `0x` and lower-case hex; empty for none.
+fn address(address: Option<[u8; 20]>) -> RestrictedExpression {
+    text(&address.map(|bytes| format!("0x{}", Address20(bytes))).unwrap_or_default())
+}
+
+fn transaction_pairs(transaction: Option<&Transaction>) -> Result<Pairs, Problem> {
+    let unread = || "the transaction was not read".to_owned();
+    let facts = transaction.ok_or_else(unread)?.facts();
+    // What no 64 bits hold, the engine does not hold either: an error, hence a denial.
+    let gwei = |amount: Option<u64>| long(amount.unwrap_or(u64::MAX));
+    let selector = facts.selector.map(|[a, b, c, d]| format!("0x{a:02x}{b:02x}{c:02x}{d:02x}"));
+    Ok(vec![
+        pair("to", address(facts.to)),
+        pair("creates_contract", RestrictedExpression::new_bool(facts.creates_contract())),
+        pair("chain_id", long(facts.chain_id)?),
+        pair("value_gwei_up", gwei(facts.value_gwei_up)?),
+        pair("cost_gwei_up", gwei(facts.cost_gwei_up)?),
+        pair("data_bytes", long(facts.data_bytes)?),
+        pair("data_selector", text(&selector.unwrap_or_default())),
+        pair("erc20_kind", text(facts.erc20_kind.map(|kind| kind.name()).unwrap_or_default())),
+        pair("erc20_party", address(facts.erc20_party)),
+    ])
 }
 
 impl Facts<'_> {
@@ -124,7 +161,11 @@ impl Facts<'_> {
             ]),
             Act::SignMessage { len, .. } => pairs.push(pair("bytes", long(*len)?)),
             Act::SignDigest { .. } => {}
-            Act::SignEvmTransaction { len, .. } => pairs.push(pair("bytes", long(*len)?)),
+            Act::SignEvmTransaction { path, from, .. } => {
+                pairs.push(pair("path", text(&path_text(path))));
+                pairs.push(pair("from", address(Some(from.0))));
+                pairs.extend(transaction_pairs(self.transaction)?);
+            }
             Act::PresignBatch { count, .. } => pairs.push(pair("count", long(*count)?)),
         }
         Ok(pairs)

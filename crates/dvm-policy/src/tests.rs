@@ -1,5 +1,7 @@
 //! Claims about judgements, over a small cluster with one active key.
 
+mod evm;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use dvm_act::{ParsedAct, display, parse};
@@ -62,6 +64,23 @@ fn floor(acts: &[ActClass]) -> Floor {
 
 /// A cluster under these policies, with key `k` published, and active if asked.
 fn cluster(policies: &PolicySet, acts: &[ActClass], active: bool) -> AuthorityState {
+    let key = Key { backend: Backend::FrostEd25519, public_key: vec![7; 32], chain_code: None };
+    cluster_with(policies, acts, active, key)
+}
+
+/// What sets keys apart.
+struct Key {
+    backend: Backend,
+    public_key: Vec<u8>,
+    chain_code: Option<B32>,
+}
+
+fn cluster_with(
+    policies: &PolicySet,
+    acts: &[ActClass],
+    active: bool,
+    facts: Key,
+) -> AuthorityState {
     let manifest = ClusterManifest {
         name: id("test"),
         nonce: B32([1; 32]),
@@ -83,15 +102,15 @@ fn cluster(policies: &PolicySet, acts: &[ActClass], active: bool) -> AuthoritySt
         cluster: state.cluster(),
         key_id: id("k"),
         key_epoch: 1,
-        backend: Backend::FrostEd25519,
+        backend: facts.backend,
         threshold: 2,
         roster: ["n1", "n2", "n3"].map(id).to_vec(),
-        public_key: vec![7; 32].into(),
+        public_key: facts.public_key.into(),
         package: vec![1].into(),
         intent: Link::of_raw(b"keygen"),
         execution_id: B32([2; 32]),
         transcript: B32([3; 32]),
-        chain_code: None,
+        chain_code: facts.chain_code,
     };
     let key_ready_cid = link_of(&ready);
     let sign =
@@ -197,6 +216,14 @@ impl Case {
 
 fn intent(state: &AuthorityState, act: Act) -> (CanonicalIntent, ParsedAct) {
     let content = matches!(act, Act::SignMessage { .. }).then_some(CONTENT);
+    intent_about(state, act, content)
+}
+
+fn intent_about(
+    state: &AuthorityState,
+    act: Act,
+    content: Option<&[u8]>,
+) -> (CanonicalIntent, ParsedAct) {
     let mut intent = CanonicalIntent {
         cluster: state.cluster(),
         tenant: id("t"),
