@@ -9,7 +9,7 @@ use dvm_core::call::KernelReply;
 use dvm_core::codec::{Artifact, link_of};
 use dvm_core::governance::{HeadCertificate, LogEntry};
 use dvm_core::{Link, NodeId, ReasonCode, limits};
-use dvm_governance::{AuthorityState, Register, adopt, apply, cosign};
+use dvm_governance::{AuthorityState, KeyRecord, KeyState, Register, adopt, apply, cosign};
 use serde::{Deserialize, Serialize};
 
 use crate::stop::{Stop, ensure};
@@ -158,6 +158,11 @@ impl Kernel {
         draft.put(Kind::Register, ID, &RegisterRecord { register });
         self.commit(draft)?;
         let head = state.head();
+        self.pairs.keep(|made_by| {
+            let signs =
+                |r: &KeyRecord| r.state == KeyState::Active && r.ready.execution_id == *made_by;
+            state.keys().values().any(signs)
+        });
         if let Some(pinned) = &mut self.pinned {
             pinned.state = state;
             pinned.register = register;

@@ -6,48 +6,112 @@
 //! signs with this kernel no more, in new runs and in those that were under way.
 //! Not here: what other kernels think of the culprit.
 
-use dvm_core::ReasonCode;
-use dvm_core::intent::{Act, CanonicalIntent};
+use dvm_core::authority::KeyReady;
+use dvm_core::frame::FrameHeader;
+use dvm_core::intent::CanonicalIntent;
+use dvm_core::receipt::{BanRecord, PermitEvent};
 use dvm_core::run::RunHeader;
+use dvm_core::{NodeId, ReasonCode, Signed};
 
 use crate::Kernel;
 use crate::ledger::{Lifted, Usage};
+use crate::pairs::PairId;
 use crate::performance::Failure;
 use crate::stop::Stop;
-use crate::store::Draft;
+use crate::store::{Draft, Kind};
+
+/// A run whose check failed, as far as it matters for what follows.
+pub(crate) struct Failed<'a> {
+    pub(crate) intent: &'a CanonicalIntent,
+    /// The act run's.
+    pub(crate) header: &'a RunHeader,
+    /// The key that signs, or that is about to be published.
+    pub(crate) key: Option<&'a KeyReady>,
+    /// The permit of the step that failed.
+    pub(crate) event: Option<&'a PermitEvent>,
+    /// What the others' kernels had signed: the level before.
+    pub(crate) heard: &'a [Signed<FrameHeader>],
+}
 
 impl Kernel {
-    /// Counts a failed check of an intent's key, or bans whom it names from the key, with the draft that ends the run.
-    /// Nobody is banned from key generation, nor kept from it: it has no key yet, and needs every holder.
+    /// Counts a failed check of an intent's key, or bans whom it names from the key and ends the pairs with them, with
+    /// the draft that ends the run. Nobody is banned from key generation, nor kept from it: it has no key yet, and needs
+    /// every holder.
     pub(crate) fn count_failure(
         &mut self,
-        (intent, header): (&CanonicalIntent, &RunHeader),
+        failed: &Failed<'_>,
         failure: &Failure,
         draft: &mut Draft,
-    ) -> Result<(), Stop> {
-        let state =
-            &self.pinned.as_ref().ok_or_else(|| Stop::internal("no cluster is pinned"))?.state;
-        let log_size = state.head().size;
-        let mut usage = Usage::load(&mut self.vault, &intent.act)?;
-        let signs = !matches!(intent.act, Act::KeyGenerate { .. });
+        now_ms: u64,
+    ) -> Result<Vec<Signed<BanRecord>>, Stop> {
+        let act = &failed.intent.act;
+        let log_size = self.pinned()?.state.head().size;
+        let mut usage = Usage::load(&mut self.vault, act)?;
+        let mut bans = Vec::new();
         match failure {
             Failure::Unattributed => {
                 usage.failed(log_size);
-                if let (true, Some(record)) = (signs, state.key(intent.act.key_id())) {
-                    usage.suspend(log_size, &header.participants, Lifted::of(record));
+                let record = self.pinned()?.state.key(act.key_id());
+                if let (Some(record), false) = (record, act.makes_key()) {
+                    usage.suspend(log_size, &failed.header.participants, Lifted::of(record));
                 }
             }
-            Failure::Blamed(culprits) if signs => {
-                for node in culprits {
-                    usage.ban(log_size, node.clone());
+            Failure::Blamed(culprits) if !act.makes_key() => {
+                for culprit in culprits {
+                    usage.ban(log_size, culprit.clone());
+                    self.end_pair(failed, culprit, draft);
+                    bans.extend(self.ban_record(failed, culprit, draft, now_ms)?);
                 }
             }
-            Failure::Blamed(_) | Failure::Barred(_) | Failure::Rule | Failure::Bug => {
-                return Ok(());
-            }
+            Failure::Blamed(_)
+            | Failure::Barred(_)
+            | Failure::OtherSetUp
+            | Failure::Rule
+            | Failure::Bug => return Ok(bans),
         }
-        usage.save(draft, &intent.act);
-        Ok(())
+        usage.save(draft, act);
+        Ok(bans)
+    }
+
+    /// What two kernels share for a key is of no use once one of them cheated: every further run would tell it more.
+    fn end_pair(&mut self, failed: &Failed<'_>, culprit: &NodeId, draft: &mut Draft) {
+        let Some(key) = failed.key else { return };
+        let pair = PairId { made_by: key.execution_id, peer: culprit.clone() };
+        pair.delete(draft);
+        self.pairs.forget(&pair);
+    }
+
+    /// This kernel's word on a ban, for evidence. There is none for what no frame of the culprit's was needed for, such as
+    /// a sealing key that nothing can be sealed to.
+    fn ban_record(
+        &self,
+        failed: &Failed<'_>,
+        culprit: &NodeId,
+        draft: &mut Draft,
+        now_ms: u64,
+    ) -> Result<Option<Signed<BanRecord>>, Stop> {
+        let said = failed.heard.iter().find(|header| header.body.from == *culprit);
+        let (Some(said), Some(event)) = (said, failed.event) else { return Ok(None) };
+        let pinned = self.pinned()?;
+        let context = &event.context;
+        let record = BanRecord {
+            cluster: pinned.cluster(),
+            node: pinned.node.clone(),
+            boot: self.boot,
+            vault_seq: draft.next_seq(),
+            key_id: failed.intent.act.key_id().clone(),
+            key_epoch: failed.intent.act.key_epoch(),
+            culprit: culprit.clone(),
+            execution_id: context.execution_id,
+            level: context.level,
+            step: context.step,
+            header: said.link(),
+            time_ms: now_ms,
+        };
+        let id = format!("{}/{}/{}", record.key_id, record.key_epoch, record.culprit);
+        let signed = Signed::new(record, self.identity.signer());
+        draft.put(Kind::Ban, id.as_bytes(), &signed);
+        Ok(Some(signed))
     }
 
     /// Refuses signers with whom this kernel does not sign.

@@ -56,12 +56,17 @@ impl GroupKeys {
         match suite {
             Suite::FrostEd25519 => self.ed25519(bytes).map(SuiteGroupKey::Ed25519),
             Suite::FrostSecp256k1Tr => self.secp256k1_tr(bytes).map(SuiteGroupKey::Secp256k1Tr),
-            Suite::EcdsaSecp256k1 => self.secp256k1.decode(bytes).map(SuiteGroupKey::Secp256k1),
+            Suite::EcdsaSecp256k1 => self.secp256k1(bytes).map(SuiteGroupKey::Secp256k1),
         }
     }
 
     /// What [`GroupKey::decode`] gives for a BIP-340 key.
     pub(crate) fn secp256k1_tr(&mut self, bytes: &[u8]) -> Result<GroupKey<Secp256k1Tr>, Rule> {
         self.secp256k1_tr.decode(bytes)
+    }
+
+    /// What [`GroupKey::decode`] gives for an ECDSA key.
+    pub(crate) fn secp256k1(&mut self, bytes: &[u8]) -> Result<GroupKey<Secp256k1>, Rule> {
+        self.secp256k1.decode(bytes)
     }
 }

@@ -28,6 +28,7 @@ mod authority;
 mod bans;
 mod course;
 mod deny;
+mod derivation;
 mod gate;
 mod group_keys;
 mod hedge;
@@ -37,6 +38,7 @@ mod ledger;
 mod level;
 mod open;
 mod opening;
+mod pairs;
 mod performance;
 pub mod phase;
 mod publish;
@@ -58,6 +60,7 @@ use crate::authority::Pinned;
 use crate::clock::Clock;
 use crate::group_keys::GroupKeys;
 use crate::identity::Identity;
+use crate::pairs::Pairs;
 use crate::run::Run;
 use crate::sighting::Others;
 use crate::stop::Stop;
@@ -120,6 +123,7 @@ pub struct Kernel {
     about: About,
     pinned: Option<Pinned>,
     group_keys: GroupKeys,
+    pairs: Pairs,
     others: Others,
     /// Whose kernels have said, to this boot, what they saw of this one.
     shown: BTreeSet<NodeId>,
@@ -150,7 +154,7 @@ impl Kernel {
         let boot = Boot { generation: vault.boot_gen(), id: digest::sha256(&vault.boot_id()) };
         sighting::record_boot(&mut vault, boot, clock.high_ms())?;
         let shown = BTreeSet::new();
-        let group_keys = GroupKeys::default();
+        let (group_keys, pairs) = (GroupKeys::default(), Pairs::default());
         Ok(Self {
             vault,
             identity,
@@ -160,6 +164,7 @@ impl Kernel {
             about,
             pinned,
             group_keys,
+            pairs,
             others,
             shown,
             ended,
@@ -173,6 +178,10 @@ impl Kernel {
             Ok(reply) => return reply,
             Err(stop) => stop,
         };
+        if matches!(stop, Stop::Fault(_)) {
+            // A vault in doubt does nothing any more: what was read from it has no use.
+            self.pairs = Pairs::default();
+        }
         if let Stop::Contradiction(record) = &stop
             && let Err(fault) = self.keep_fence((**record).clone())
         {

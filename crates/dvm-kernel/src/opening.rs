@@ -7,12 +7,13 @@
 
 use std::collections::BTreeMap;
 
-use dvm_blame::{Suite, SuiteGroupKey};
+use dvm_blame::ecdsa::{NoncePoint, SignatureTerms};
+use dvm_blame::{Roster, SuiteGroupKey};
 use dvm_core::admission::Verdict;
 use dvm_core::authority::KeyReady;
 use dvm_core::call::KernelReply;
 use dvm_core::codec::{self, link_of};
-use dvm_core::intent::Backend;
+use dvm_core::frame::FrameHeader;
 use dvm_core::receipt::{PermitEvent, PublicationReceipt, PublishedResult};
 use dvm_core::{B32, Bytes, NodeId, ReasonCode, Signed, digest};
 use dvm_governance::fenced;
@@ -20,12 +21,14 @@ use dvm_score::{MicroOp, Plan, Step};
 use zeroize::Zeroizing;
 
 use crate::authority::{Pinned, intent_link};
+use crate::bans::Failed;
 use crate::course::{Asked, Heard, Peers};
+use crate::derivation::derived;
 use crate::gate::{Verdicts, repeated};
 use crate::held::{Gate, HeldRecord, Holding, key_share_id};
 use crate::ledger::{self, IntentMark};
 use crate::level::{Output, Request, Word};
-use crate::performance::Failure;
+use crate::performance::{Failure, suite};
 use crate::phase::Verb;
 use crate::sighting::{PeerMark, save_marks};
 use crate::start::{compiled, publication_peers};
@@ -66,7 +69,7 @@ impl Kernel {
         let pinned = self.pinned()?;
         let peers = publication_peers(pinned, &self.others, &publication.header.participants)?;
         let before = level.saturating_sub(1);
-        let mut heard = publication.course.hear(&plan, &pinned.node, &peers, (before, frames))?;
+        let heard = publication.course.hear(&plan, &pinned.node, &peers, (before, frames))?;
         let events = match publication.course.ask(&plan, level, &calls, &heard)? {
             Asked::Again => return repeated(&publication.replies, level),
             Asked::Elsewhere => {
@@ -78,11 +81,14 @@ impl Kernel {
             Asked::Next(events) => events,
         };
         self.refuse_unseen(peers.keys())?;
-        let raised = self.others.raised_by(pinned, std::mem::take(&mut heard.headers))?;
+        let raised = self.others.raised_by(pinned, heard.headers.clone())?;
         let ready = Ready { record: held.clone(), plan, peers, heard, events, raised };
         let raised = ready.raised.clone();
-        let reply =
-            if level == OPEN { self.open_share(ready, now_ms) } else { self.confirm(ready) }?;
+        let reply = if level == OPEN {
+            self.open_share(ready, now_ms)
+        } else {
+            self.confirm(ready, now_ms)
+        }?;
         // Frames of a level that failed were not taken, so they raised nothing.
         if matches!(&reply, KernelReply::Level(level) if level.header.is_some()) {
             raised.into_iter().for_each(|mark| self.others.set(mark));
@@ -128,7 +134,7 @@ impl Kernel {
     }
 
     /// Level 3: every share is checked, the result verified under the key, and said by every kernel alike.
-    fn confirm(&mut self, ready: Ready) -> Answer {
+    fn confirm(&mut self, ready: Ready, now_ms: u64) -> Answer {
         let Ready { mut record, plan, peers, heard, events, raised } = ready;
         let own = self.pinned()?.node.clone();
         let put_together = match &record.holding {
@@ -136,9 +142,8 @@ impl Kernel {
                 let message = record.message(&mut self.vault)?;
                 let share = record.share(&mut self.vault)?;
                 let shares = payloads(&plan, MicroOp::OpenShare, &heard);
-                let key = suite(ready.backend)
-                    .and_then(|suite| self.group_keys.of(suite, &ready.package).ok());
-                key.ok_or(Failure::Bug).and_then(|key| {
+                let key = self.group_keys.of(suite(ready.backend), &ready.package);
+                key.map_err(|_| Failure::Bug).and_then(|key| {
                     signature((&record, &key), (own.as_str(), &share), shares, &message)
                 })
             }
@@ -147,7 +152,10 @@ impl Kernel {
         let mut draft = self.draft();
         let result = match put_together {
             Ok(result) => result,
-            Err(failure) => return self.failed_opening((record, draft), &events, failure),
+            Err(failure) => {
+                let met = (events.as_slice(), heard.headers.as_slice());
+                return self.failed_opening((record, draft), met, failure, now_ms);
+            }
         };
         save_marks(&mut draft, &raised);
         let mut output = Output::default();
@@ -206,15 +214,16 @@ impl Kernel {
     fn failed_opening(
         &mut self,
         (mut record, mut draft): (HeldRecord, Draft),
-        events: &[PermitEvent],
+        (events, heard): (&[PermitEvent], &[Signed<FrameHeader>]),
         failure: Failure,
+        now_ms: u64,
     ) -> Answer {
         let (code, blame) = failure.told();
         let mut output = Output::default();
         if let Some(event) = events.first() {
             output.fail(event, code, blame);
         }
-        let reply = dvm_core::call::LevelReply {
+        let mut reply = dvm_core::call::LevelReply {
             results: output.results,
             permits: events.to_vec(),
             ..crate::level::empty()
@@ -222,7 +231,14 @@ impl Kernel {
         // Once per result, for its frames can be brought again and again; a ban is the same each time.
         let unattributed = failure == Failure::Unattributed;
         if !unattributed || !record.failed {
-            self.count_failure((&record.intent, &record.header), &failure, &mut draft)?;
+            let failed = Failed {
+                intent: &record.intent,
+                header: &record.header,
+                key: Some(record.ready()),
+                event: events.first(),
+                heard,
+            };
+            reply.bans = self.count_failure(&failed, &failure, &mut draft, now_ms)?;
             record.failed |= unattributed;
         }
         let gate = record.gate;
@@ -292,29 +308,42 @@ fn check_grants(
     Ok(())
 }
 
-fn suite(backend: Backend) -> Option<Suite> {
-    match backend {
-        Backend::FrostEd25519 => Some(Suite::FrostEd25519),
-        Backend::FrostSecp256k1Tr => Some(Suite::FrostSecp256k1Tr),
-        Backend::Dkls23Secp256k1 => None,
-    }
-}
-
-/// Adds the shares up and verifies the signature under the key, with a library that FROST does not use.
+/// Adds the shares up and verifies the signature under the key, with a library that had no part in making it.
 fn signature(
     (record, key): (&HeldRecord, &SuiteGroupKey),
     (me, share): (&str, &[u8]),
     mut shares: BTreeMap<String, Vec<u8>>,
     message: &[u8],
 ) -> Result<Bytes, Failure> {
-    let Holding::Signature { commitments, .. } = &record.holding else {
+    let Holding::Signature { ready, commitments } = &record.holding else {
         return Err(Failure::Bug);
     };
     shares.insert(me.to_owned(), share.to_vec());
+    if let SuiteGroupKey::Secp256k1(_) = key {
+        return ecdsa_signature(record, ready, &shares, message);
+    }
     let commitments =
         commitments.iter().map(|c| (c.node.as_str().to_owned(), c.bytes.to_vec())).collect();
     let signature = dvm_blame::aggregate(key, &commitments, message, &shares)?;
     Ok(Bytes(signature.to_vec()))
+}
+
+/// The same for ECDSA: under the key at the act's path, with the nonce that the grants named.
+fn ecdsa_signature(
+    record: &HeldRecord,
+    ready: &KeyReady,
+    shares: &BTreeMap<String, Vec<u8>>,
+    message: &[u8],
+) -> Result<Bytes, Failure> {
+    let derived = derived(ready, record.intent.act.path())?;
+    let nodes = record.header.participants.iter().map(NodeId::as_str);
+    let terms = SignatureTerms {
+        signers: &Roster::new(nodes).map_err(|_| Failure::Bug)?,
+        public_key: derived.public_key(),
+        nonce: &NoncePoint::decode(&record.facts.public_nonce).ok_or(Failure::Bug)?,
+        digest: message.try_into().map_err(|_| Failure::Bug)?,
+    };
+    Ok(Bytes(terms.combine(shares)?.to_vec()))
 }
 
 /// Every holder's kernel stated the same facts.

@@ -7,9 +7,11 @@
 
 use std::collections::BTreeMap;
 
-use dvm_blame::{Fault, Roster, Rule};
+use dvm_blame::{Fault, FrostSuite, Roster, Rule, Suite};
+use dvm_core::authority::KeyReady;
 use dvm_core::digest::{self, Domain, Tagged};
 use dvm_core::intent::Backend;
+use dvm_core::run::RunHeader;
 use dvm_core::{B32, Bytes, NodeId, ReasonCode};
 use dvm_microcode::{Ed25519, KeyShare, SchnorrSuite, Secp256k1Tr, Secret, Session};
 use dvm_score::Step;
@@ -17,10 +19,12 @@ use rand_core::CryptoRngCore;
 
 use crate::group_keys::GroupKeys;
 
+mod dkls23;
 mod inbox;
 mod keygen;
 mod signing;
 
+pub(crate) use dkls23::{Pair, RunPairs};
 pub(crate) use inbox::{Inbox, Mail};
 use keygen::Keygen;
 use signing::Signing;
@@ -35,13 +39,19 @@ pub(crate) struct Said {
 
 /// A finished result, before it is sealed into the vault.
 pub(crate) enum Made {
-    /// A key share with the public half of its key.
-    Key { share: Secret<Vec<u8>>, public_key: Vec<u8>, package: Vec<u8>, transcript: B32 },
-    /// A signature share with all signers' commitments.
+    /// A key share with the public half of its key, and the set-ups with its other holders where the protocol has them.
+    Key {
+        share: Secret<Vec<u8>>,
+        pairs: BTreeMap<String, Secret<Vec<u8>>>,
+        public_key: Vec<u8>,
+        package: Vec<u8>,
+        transcript: B32,
+    },
+    /// A signature share, with all signers' commitments where shares are checked by them.
     Signature {
         share: Secret<Vec<u8>>,
         commitments: BTreeMap<String, Vec<u8>>,
-        nonce: [u8; 32],
+        nonce: Vec<u8>,
         digest: B32,
     },
 }
@@ -52,6 +62,8 @@ pub(crate) enum Performance {
     Ed25519(Play<Ed25519>),
     /// Over secp256k1 with BIP-340 signatures.
     Secp256k1Tr(Play<Secp256k1Tr>),
+    /// ECDSA over secp256k1.
+    Dkls23(dkls23::Play),
 }
 
 /// The run of one suite.
@@ -70,32 +82,89 @@ pub(crate) struct KeygenTerms<'a> {
     pub(crate) me: &'a NodeId,
 }
 
+/// Names the terms of a signature.
+pub(crate) struct SigningTerms<'a> {
+    pub(crate) header: &'a RunHeader,
+    /// The rewrite table of the plan.
+    pub(crate) table: &'a str,
+    pub(crate) ready: &'a KeyReady,
+    /// From the key to the one that signs.
+    pub(crate) path: &'a [u32],
+    /// The sealed share of the key.
+    pub(crate) share: &'a [u8],
+    /// The set-ups with the other signers, where the protocol has them.
+    pub(crate) pairs: RunPairs,
+    /// The bytes to be signed.
+    pub(crate) message: Vec<u8>,
+}
+
+/// The suite of a backend's keys.
+pub(crate) fn suite(backend: Backend) -> Suite {
+    match backend {
+        Backend::FrostEd25519 => Suite::FrostEd25519,
+        Backend::FrostSecp256k1Tr => Suite::FrostSecp256k1Tr,
+        Backend::Dkls23Secp256k1 => Suite::EcdsaSecp256k1,
+    }
+}
+
+/// Whether a backend's signers need a set-up of each pair of them.
+pub(crate) fn works_in_pairs(backend: Backend) -> bool {
+    match backend {
+        Backend::FrostEd25519 | Backend::FrostSecp256k1Tr => false,
+        Backend::Dkls23Secp256k1 => true,
+    }
+}
+
+/// The session in which a key was generated.
+pub(crate) fn session_id(ready: &KeyReady) -> [u8; 32] {
+    session_of(suite(ready.backend), &ready.execution_id, (ready.threshold, &ready.roster))
+}
+
+fn session_of(suite: Suite, execution_id: &B32, (threshold, roster): (u16, &[NodeId])) -> [u8; 32] {
+    let mut sid = Tagged::new(Domain::Session)
+        .part(&execution_id.0)
+        .number(threshold.into())
+        .part(suite.name().as_bytes());
+    for node in roster {
+        sid = sid.part(node.as_str().as_bytes());
+    }
+    sid.finish().0
+}
+
+impl KeygenTerms<'_> {
+    fn session<C: FrostSuite>(&self) -> Result<Session<C>, Fault> {
+        let sid = session_of(C::SUITE, &self.execution_id, (self.threshold, self.roster));
+        let roster = Roster::new(self.roster.iter().map(NodeId::as_str))?;
+        Session::new(sid, roster, self.threshold, self.me.as_str())
+    }
+}
+
 impl Performance {
     /// A key generation that has done nothing yet.
     pub(crate) fn keygen(backend: Backend, terms: &KeygenTerms<'_>) -> Result<Self, Fault> {
         Ok(match backend {
             Backend::FrostEd25519 => Self::Ed25519(Play::keygen(terms)?),
             Backend::FrostSecp256k1Tr => Self::Secp256k1Tr(Play::keygen(terms)?),
-            Backend::Dkls23Secp256k1 => return Err(Rule::OtherSession.into()),
+            Backend::Dkls23Secp256k1 => Self::Dkls23(dkls23::Play::keygen(terms.session()?)),
         })
     }
 
-    /// A signature that has done nothing yet, by the sealed share of this key.
-    pub(crate) fn signing(
-        backend: Backend,
-        (share, groups): (&[u8], &mut GroupKeys),
-        message: Vec<u8>,
-    ) -> Result<Self, Fault> {
-        Ok(match backend {
+    /// A signature that has done nothing yet.
+    pub(crate) fn signing(terms: SigningTerms<'_>, groups: &mut GroupKeys) -> Result<Self, Fault> {
+        let share = terms.share;
+        Ok(match terms.ready.backend {
             Backend::FrostEd25519 => {
                 let key = KeyShare::unseal_with(share, |bytes| groups.ed25519(bytes))?;
-                Self::Ed25519(Play::signing(key, message))
+                Self::Ed25519(Play::signing(key, terms.message))
             }
             Backend::FrostSecp256k1Tr => {
                 let key = KeyShare::unseal_with(share, |bytes| groups.secp256k1_tr(bytes))?;
-                Self::Secp256k1Tr(Play::signing(key, message))
+                Self::Secp256k1Tr(Play::signing(key, terms.message))
             }
-            Backend::Dkls23Secp256k1 => return Err(Rule::OtherSession.into()),
+            Backend::Dkls23Secp256k1 => {
+                let key = KeyShare::unseal_with(share, |bytes| groups.secp256k1(bytes))?;
+                Self::Dkls23(dkls23::Play::signing(&key, terms)?)
+            }
         })
     }
 
@@ -110,6 +179,7 @@ impl Performance {
         match self {
             Self::Ed25519(play) => play.perform(step, mail, rng),
             Self::Secp256k1Tr(play) => play.perform(step, mail, rng),
+            Self::Dkls23(play) => play.perform(step, mail, rng),
         }
     }
 
@@ -118,22 +188,14 @@ impl Performance {
         match self {
             Self::Ed25519(play) => play.made(),
             Self::Secp256k1Tr(play) => play.made(),
+            Self::Dkls23(play) => play.made(),
         }
     }
 }
 
 impl<C: SchnorrSuite> Play<C> {
     fn keygen(terms: &KeygenTerms<'_>) -> Result<Self, Fault> {
-        let mut sid = Tagged::new(Domain::Session)
-            .part(&terms.execution_id.0)
-            .number(terms.threshold.into())
-            .part(C::SUITE.name().as_bytes());
-        for node in terms.roster {
-            sid = sid.part(node.as_str().as_bytes());
-        }
-        let roster = Roster::new(terms.roster.iter().map(NodeId::as_str))?;
-        let session = Session::new(sid.finish().0, roster, terms.threshold, terms.me.as_str())?;
-        Ok(Self::Keygen(Box::new(Keygen::new(session))))
+        Ok(Self::Keygen(Box::new(Keygen::new(terms.session()?))))
     }
 
     fn signing(key: KeyShare<C>, message: Vec<u8>) -> Self {
@@ -146,10 +208,7 @@ impl<C: SchnorrSuite> Play<C> {
         mail: Mail<'_>,
         rng: &mut dyn CryptoRngCore,
     ) -> Result<Said, Fault> {
-        // One key or one signature: a plan for more is not performed with the state of one.
-        if mail.item != 0 {
-            return Err(Rule::UnexpectedMessage.into());
-        }
+        mail.alone()?;
         match self {
             Self::Keygen(keygen) => keygen.perform(step.op, mail, rng),
             Self::Signing(signing) => signing.perform(step.op, mail, rng),
@@ -184,6 +243,9 @@ pub(crate) enum Failure {
     Unattributed,
     /// Nothing failed here: this kernel does not go on with these signers, because of another run.
     Barred(ReasonCode),
+    /// A peer has another set-up of the pair than this kernel. That is nobody's offence, for a disk that came back from
+    /// a copy does it, too; so nobody is named, banned or counted.
+    OtherSetUp,
     /// A rule of the protocol; no peer is to blame.
     Rule,
     /// An invariant of our own.
@@ -191,11 +253,13 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// How it is told to peers and receipts: one code whatever check failed, and the first whom it names.
+    /// How it is told to peers and receipts: one code whatever check of a peer's word failed, and the first whom it
+    /// names.
     pub(crate) fn told(&self) -> (ReasonCode, Option<NodeId>) {
         match self {
             Self::Blamed(culprits) => (ReasonCode::PayloadRejected, culprits.first().cloned()),
             Self::Barred(code) => (*code, None),
+            Self::OtherSetUp => (ReasonCode::SessionMismatch, None),
             Self::Unattributed | Self::Rule => (ReasonCode::PayloadRejected, None),
             Self::Bug => (ReasonCode::Internal, None),
         }
@@ -211,6 +275,7 @@ impl From<Fault> for Failure {
                 named.filter(|n| !n.is_empty()).map_or(Self::Bug, Self::Blamed)
             }
             Fault::Unattributed(_) => Self::Unattributed,
+            Fault::Refused(Rule::OtherPairSetup(_)) => Self::OtherSetUp,
             Fault::Refused(_) => Self::Rule,
             Fault::Bug(_) => Self::Bug,
         }

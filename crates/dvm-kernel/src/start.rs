@@ -8,7 +8,7 @@ use dvm_core::authority::KeyReady;
 use dvm_core::call::KernelReply;
 use dvm_core::codec::link_of;
 use dvm_core::digest::{Domain, Tagged};
-use dvm_core::intent::{Act, Backend, CanonicalIntent, Scheme};
+use dvm_core::intent::{Act, Backend, CanonicalIntent};
 use dvm_core::run::{Open, Proposal, RunHeader, RunKind};
 use dvm_core::sighting::Statement;
 use dvm_core::{Link, NodeId, ReasonCode, Signed, limits};
@@ -19,7 +19,7 @@ use crate::authority::Pinned;
 use crate::course::{Course, Peer, PeerBoot, Peers};
 use crate::held::key_share_id;
 use crate::ledger;
-use crate::performance::{Inbox, KeygenTerms, Performance};
+use crate::performance::{Inbox, KeygenTerms, Performance, RunPairs, SigningTerms, works_in_pairs};
 use crate::phase::{Phase, Verb};
 use crate::run::{Admitted, Running, Stage};
 use crate::sighting::{Others, PeerMark};
@@ -54,14 +54,10 @@ pub(crate) fn backend_of(
 }
 
 /// Refuses what this kernel has no rounds for.
-fn refuse_unperformed(
-    header: &RunHeader,
-    intent: &CanonicalIntent,
-    backend: Backend,
-) -> Result<(), Stop> {
+fn refuse_unperformed(header: &RunHeader, intent: &CanonicalIntent) -> Result<(), Stop> {
     let at_hand = header.kind.material().is_none();
     ensure(at_hand, ReasonCode::MaterialPoisoned, "no such material is at hand")?;
-    let performed = backend.scheme() == Scheme::Schnorr && intent.act.publishes();
+    let performed = intent.act.publishes();
     ensure(performed, ReasonCode::PayloadRejected, "this kernel has no rounds for this act")
 }
 
@@ -173,7 +169,7 @@ impl Kernel {
         )?;
         check_participants(header, &run.intent, &authority, &pinned.node)?;
         let backend = backend_of(&run.intent, &authority)?;
-        refuse_unperformed(header, &run.intent, backend)?;
+        refuse_unperformed(header, &run.intent)?;
         let plan = compiled(header, &run.intent, backend)?;
         let (peers, raised) =
             check_opens(pinned, &self.others, (&proposal, &admitted.open), now_ms)?;
@@ -181,7 +177,7 @@ impl Kernel {
         self.refuse_if_outrun(&proposal)?;
 
         let seed = self.draw();
-        let performance = self.prepare(header, ready.as_ref(), backend)?;
+        let performance = self.prepare(header, ready.as_ref(), &plan)?;
         let mut running =
             self.running(proposal.header, (plan, peers, seed), (backend, ready, performance))?;
         running.raised = raised;
@@ -231,31 +227,38 @@ impl Kernel {
         &mut self,
         header: &RunHeader,
         ready: Option<&KeyReady>,
-        backend: Backend,
+        plan: &Plan,
     ) -> Result<Performance, Stop> {
         let node = self.pinned()?.node.clone();
         let bug = |_| Stop::internal("the microcode refused the terms");
         let Some(run) = self.runs.get(&header.intent) else {
             return Err(Stop::internal("no run"));
         };
-        if let Act::KeyGenerate { threshold, roster, .. } = &run.intent.act {
+        if let Act::KeyGenerate { backend, threshold, roster, .. } = &run.intent.act {
             let terms = KeygenTerms {
                 execution_id: header.execution_id(),
                 roster,
                 threshold: *threshold,
                 me: &node,
             };
-            return Performance::keygen(backend, &terms).map_err(bug);
+            return Performance::keygen(*backend, &terms).map_err(bug);
         }
         let (Some(ready), Stage::Admitted(admitted)) = (ready, &run.stage) else {
             return Err(Stop::internal("a signature without a key record"));
         };
         let message = admitted.act.bytes_to_sign().unwrap_or_default().to_vec();
+        let path = run.intent.act.path().to_vec();
         let id = key_share_id(&ready.key_id, &link_of(ready));
         let share = store::read(&mut self.vault, Kind::KeyShare, &id)?.ok_or_else(|| {
             Stop::refused(ReasonCode::NotFound, "this kernel holds no share of the active key")
         })?;
-        Performance::signing(backend, (&share, &mut self.group_keys), message).map_err(bug)
+        let pairs = match works_in_pairs(ready.backend) {
+            true => self.pairs_with(ready, &header.participants)?,
+            false => RunPairs::new(),
+        };
+        let (table, path) = (plan.backend.as_str(), path.as_slice());
+        let terms = SigningTerms { header, table, ready, path, share: &share, pairs, message };
+        Performance::signing(terms, &mut self.group_keys).map_err(bug)
     }
 }
 

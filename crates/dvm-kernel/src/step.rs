@@ -5,7 +5,7 @@
 //! transaction before its reply exists; a level that failed ends the run. A crash anywhere in here loses the run's
 //! one-time material with the process, which costs one attempt and no secret.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dvm_core::authority::KeyReady;
 use dvm_core::call::{KernelReply, LevelReply};
@@ -14,14 +14,18 @@ use dvm_core::digest::{Domain, Tagged};
 use dvm_core::intent::{Act, CanonicalIntent};
 use dvm_core::receipt::{PermitEvent, PermitReceipt, ResultFacts};
 use dvm_core::{B32, Bytes, Link, NodeId, ReasonCode, Signed, limits, merkle};
+use dvm_microcode::Secret;
 use dvm_score::{Effect, MicroOp, PhaseKind, Step};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::bans::Failed;
 use crate::course::{Asked, Heard};
+use crate::derivation::first_chain_code;
 use crate::hedge::Hedged;
 use crate::held::{Commitment, Gate, HeldRecord, Holding};
 use crate::level::{self, Output, Place, Request, Word};
+use crate::pairs::PairId;
 use crate::performance::{Failure, Made, Said};
 use crate::phase::{Phase, Verb};
 use crate::run::{Run, Running, Stage};
@@ -60,6 +64,8 @@ pub(crate) fn mark_consumed(draft: &mut Draft, steps: &[Step], events: &[PermitE
 struct Finished {
     record: HeldRecord,
     share: Zeroizing<Vec<u8>>,
+    /// Of a key: the set-ups with its other holders.
+    pairs: BTreeMap<String, Secret<Vec<u8>>>,
 }
 
 impl Kernel {
@@ -74,7 +80,7 @@ impl Kernel {
         let Request { level, calls, frames } = request;
         let me = &self.pinned()?.node;
         let before = level.saturating_sub(1);
-        let mut heard = running.course.hear(&running.plan, me, &running.peers, (before, frames))?;
+        let heard = running.course.hear(&running.plan, me, &running.peers, (before, frames))?;
         match running.course.ask(&running.plan, level, &calls, &heard)? {
             Asked::Again => {
                 Err(Stop::refused(ReasonCode::StepPermitReused, "these permits are consumed"))
@@ -88,8 +94,7 @@ impl Kernel {
                 ))
             }
             Asked::Next(events) => {
-                let headers = std::mem::take(&mut heard.headers);
-                let raised = self.others.raised_by(self.pinned()?, headers)?;
+                let raised = self.others.raised_by(self.pinned()?, heard.headers.clone())?;
                 // Out of the table while it is worked on: if the commit fails, it and its secrets are gone.
                 let Some(run) = self.runs.remove(&link) else {
                     return Err(Stop::internal("no run"));
@@ -135,16 +140,9 @@ impl Kernel {
         save_marks(&mut draft, &std::mem::take(&mut running.raised));
         let (mut reply, stage) = match performed {
             Err((at, failure)) => {
-                let (code, blame) = failure.told();
-                if let Some(event) = events.get(at) {
-                    output.fail(event, code, blame);
-                }
-                running.course.advance(heard, &events, B32::default());
-                self.count_failure((&intent, &running.header), &failure, &mut draft)?;
-                let receipt =
-                    Some(self.permit_receipt(&running, &mut draft, (None, Some(code), now_ms))?);
-                let results = output.results;
-                (LevelReply { results, receipt, ..level::empty() }, Stage::Closed)
+                let (run, broken) = ((&intent, &mut *running), (output, at, failure));
+                let reply = self.fail_level(run, (heard, &events), broken, (&mut draft, now_ms))?;
+                (reply, Stage::Closed)
             }
             Ok(finished) => {
                 let mut reply =
@@ -165,6 +163,31 @@ impl Kernel {
         reply.permits = events;
         self.runs.insert(link, run);
         Ok(KernelReply::Level(Box::new(reply)))
+    }
+
+    /// Ends a run whose level failed at a step, with what that costs.
+    fn fail_level(
+        &mut self,
+        (intent, running): (&CanonicalIntent, &mut Running),
+        (heard, events): (Heard, &[PermitEvent]),
+        (mut output, at, failure): (Output, usize, Failure),
+        (draft, now_ms): (&mut Draft, u64),
+    ) -> Result<LevelReply, Stop> {
+        let (code, blame) = failure.told();
+        let failed = Failed {
+            intent,
+            header: &running.header,
+            key: running.signs.as_ref().map(|(ready, _)| ready),
+            event: events.get(at),
+            heard: &heard.headers,
+        };
+        if let Some(event) = failed.event {
+            output.fail(event, code, blame);
+        }
+        let bans = self.count_failure(&failed, &failure, draft, now_ms)?;
+        running.course.advance(heard, events, B32::default());
+        let receipt = Some(self.permit_receipt(running, draft, (None, Some(code), now_ms))?);
+        Ok(LevelReply { results: output.results, receipt, bans, ..level::empty() })
     }
 
     /// What this level draws its randomness from.
@@ -267,7 +290,7 @@ impl Kernel {
         now_ms: u64,
     ) -> Result<Finished, Failure> {
         let execution_id = running.course.execution_id;
-        let (facts, holding, share) = match made {
+        let (facts, holding, share, pairs) = match made {
             Made::Signature { share, commitments, nonce, digest } => {
                 let (ready, _) = running.signs.as_ref().ok_or(Failure::Bug)?;
                 let named = |(node, bytes): (String, Vec<u8>)| {
@@ -278,12 +301,13 @@ impl Kernel {
                 let facts = ResultFacts {
                     execution_id,
                     digest,
-                    public_nonce: Bytes(nonce.to_vec()),
+                    public_nonce: Bytes(nonce),
                     material: running.header.kind.material(),
                 };
-                (facts, Holding::Signature { ready: ready.clone(), commitments }, share)
+                let holding = Holding::Signature { ready: ready.clone(), commitments };
+                (facts, holding, share, BTreeMap::new())
             }
-            Made::Key { share, public_key, package, transcript } => {
+            Made::Key { share, pairs, public_key, package, transcript } => {
                 let ready = key_ready(intent, running, (&public_key, package, transcript))
                     .ok_or(Failure::Bug)?;
                 let facts = ResultFacts {
@@ -292,7 +316,7 @@ impl Kernel {
                     public_nonce: Bytes::default(),
                     material: None,
                 };
-                (facts, Holding::Key { ready }, share)
+                (facts, Holding::Key { ready }, share, pairs)
             }
         };
         let share = Zeroizing::new(share.expose(Vec::clone));
@@ -310,7 +334,7 @@ impl Kernel {
             failed: false,
             publication: None,
         };
-        Ok(Finished { record, share })
+        Ok(Finished { record, share, pairs })
     }
 
     /// Writes the held result with its PermitReceipt.
@@ -321,13 +345,18 @@ impl Kernel {
         (draft, reply): (&mut Draft, &mut LevelReply),
         now_ms: u64,
     ) -> Result<Stage, Stop> {
-        let Finished { mut record, share } = finished;
+        let Finished { mut record, share, pairs } = finished;
         let result_ref = record.facts.result_ref();
         let receipt = self.permit_receipt(running, draft, (Some(result_ref), None, now_ms))?;
         record.permit = receipt.link();
         record.course = running.course.clone();
         record.save(draft);
         record.save_share(draft, share);
+        for (peer, pair) in pairs {
+            let peer = peer.parse().map_err(|_| Stop::internal("a holder without a name"))?;
+            let id = PairId { made_by: running.course.execution_id, peer };
+            id.save(draft, Zeroizing::new(pair.expose(Vec::clone)));
+        }
         if let Some((_, message)) = &running.signs {
             record.save_message(draft, message);
         }
@@ -417,6 +446,7 @@ fn key_ready(
     (public_key, package, transcript): (&[u8], Vec<u8>, B32),
 ) -> Option<KeyReady> {
     let Act::KeyGenerate { key_id, backend, threshold, roster } = &intent.act else { return None };
+    let chain_code = first_chain_code(*backend, &transcript, public_key);
     Some(KeyReady {
         cluster: intent.cluster,
         key_id: key_id.clone(),
@@ -429,7 +459,7 @@ fn key_ready(
         intent: link_of(intent),
         execution_id: running.course.execution_id,
         transcript,
-        chain_code: None,
+        chain_code,
     })
 }
 

@@ -44,6 +44,10 @@ pub(crate) enum Kind {
     HeldMessage,
     /// Key shares, by key and the link of their facts.
     KeyShare,
+    /// What this kernel shares with another holder of a key, by the run that generated the key and by the holder.
+    PairSetup,
+    /// Whom this kernel caught, by key, epoch and node.
+    Ban,
     /// Consumption of one-time material.
     Consumed,
     /// Permits consumed, by run and level.
@@ -68,6 +72,8 @@ impl Kind {
             Self::HeldShare => "held-share",
             Self::HeldMessage => "held-message",
             Self::KeyShare => "key-share",
+            Self::PairSetup => "pair-setup",
+            Self::Ban => "ban",
             Self::Consumed => "consumed",
             Self::Permits => "permits",
         }

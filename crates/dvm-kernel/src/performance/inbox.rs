@@ -17,17 +17,19 @@ use zeroize::Zeroizing;
 /// Where the planner put them makes no difference.
 pub(crate) type Item = u16;
 
+type BySender = BTreeMap<NodeId, Zeroizing<Vec<u8>>>;
+
 /// Payloads of a run by micro-op, item and sender. Sealed ones are opened.
 pub(crate) struct Inbox {
     /// The item of each step, by its index.
     items: Vec<Item>,
-    payloads: BTreeMap<(MicroOp, Item), BTreeMap<NodeId, Zeroizing<Vec<u8>>>>,
+    payloads: BTreeMap<(MicroOp, Item), BySender>,
 }
 
 /// What an inbox has of one item.
 #[derive(Clone, Copy)]
 pub(crate) struct Mail<'a> {
-    pub(crate) item: Item,
+    pub(super) item: Item,
     inbox: &'a Inbox,
 }
 
@@ -62,6 +64,11 @@ impl Inbox {
 }
 
 impl<'a> Mail<'a> {
+    /// Refuses any item but the first: one key or one signature is not made with the steps of several.
+    pub(crate) fn alone(self) -> Result<(), Rule> {
+        if self.item == 0 { Ok(()) } else { Err(Rule::UnexpectedMessage) }
+    }
+
     /// Payloads of a micro-op, by sender.
     pub(crate) fn of(
         self,

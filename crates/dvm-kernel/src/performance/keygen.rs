@@ -1,5 +1,7 @@
 //! Key generation and its activation probe, step by step.
 
+use std::collections::BTreeMap;
+
 use dvm_blame::{Fault, Rule};
 use dvm_core::B32;
 use dvm_microcode::dkg::{self, Agreed, Committed, Opened, Shared, Unconfirmed};
@@ -142,10 +144,7 @@ impl<C: FrostSuite> Keygen<C> {
         Ok(State::Agreed(agreed))
     }
 
-    fn of_probers<T>(
-        &self,
-        mut all: std::collections::BTreeMap<String, T>,
-    ) -> std::collections::BTreeMap<String, T> {
+    fn of_probers<T>(&self, mut all: BTreeMap<String, T>) -> BTreeMap<String, T> {
         all.retain(|node, _| self.probers.contains(node));
         all
     }
@@ -156,6 +155,7 @@ impl<C: FrostSuite> Keygen<C> {
         };
         Ok(Made::Key {
             share: key.seal_bytes()?,
+            pairs: BTreeMap::new(),
             public_key: key.group().public_key().as_ref().to_vec(),
             package: key.group().encode()?,
             transcript: B32(*key.transcript()),

@@ -64,7 +64,7 @@ impl<C: SchnorrSuite> Signing<C> {
     }
 
     pub(super) fn made(&mut self) -> Result<Made, Fault> {
-        let nonce = *self.bound()?.r();
+        let nonce = self.bound()?.r().to_vec();
         Ok(Made::Signature {
             share: self.share.take().ok_or(Rule::UnexpectedMessage)?,
             commitments: std::mem::take(&mut self.commitments),

@@ -2,7 +2,7 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -21,7 +21,7 @@ use dvm_governance::{
     sign_decision,
 };
 use dvm_kernel::unseal::MasterKey;
-use dvm_kernel::vault::Vault;
+use dvm_kernel::vault::{Record, Vault};
 use dvm_kernel::{About, Kernel, Surroundings};
 use ed25519_dalek::SigningKey;
 use rand_chacha::ChaCha20Rng;
@@ -49,6 +49,15 @@ fn person(name: &str) -> Person {
 
 fn rule(k: u16) -> ApprovalRule {
     ApprovalRule { set: id("officers"), k }
+}
+
+/// The floor of this backend's keys: with the acts that their scheme has.
+pub(crate) fn floor_of(backend: Backend) -> Floor {
+    let acts = match backend.scheme() {
+        Scheme::Schnorr => vec![ActClass::SignMessage],
+        Scheme::Ecdsa => vec![ActClass::SignDigest, ActClass::SignEvmTransaction],
+    };
+    Floor { acts, ..sign_floor() }
 }
 
 pub(crate) fn sign_floor() -> Floor {
@@ -87,6 +96,14 @@ impl Node {
         node
     }
 
+    /// The same node with a copy of its vault.
+    fn copied(&self, clock: &Arc<AtomicU64>) -> Self {
+        let dir = copy_of(self.dir.path());
+        let mut node = Self { id: self.id.clone(), dir, kernel: None, starts: self.starts };
+        node.boot(clock);
+        node
+    }
+
     fn boot(&mut self, clock: &Arc<AtomicU64>) {
         self.kernel = None;
         self.starts += 1;
@@ -102,6 +119,16 @@ impl Node {
         let around = Surroundings { rng: Box::new(rng), wall_ms };
         self.kernel = Some(Kernel::start(vault, around, about).unwrap());
     }
+}
+
+/// A copy of a vault, which the kernel that uses the vault does not notice.
+fn copy_of(vault: &Path) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(copy.path(), Permissions::from_mode(0o700)).unwrap();
+    for file in ["vault.db", "vault.db-wal"] {
+        std::fs::copy(vault.join(file), copy.path().join(file)).unwrap();
+    }
+    copy
 }
 
 /// The kernel key of a node, drawn again from the seed of its first start: for playing a corrupt kernel.
@@ -132,6 +159,8 @@ pub(crate) struct Cluster {
     nonce: u8,
     /// The floor that an activation sets.
     floor: Floor,
+    /// Of the key that is active, if one is.
+    pub(crate) backend: Backend,
     /// Everything that the kernels ever replied.
     pub(crate) said: Vec<(NodeId, KernelReply)>,
 }
@@ -176,8 +205,8 @@ impl Cluster {
             keygen_floor: keygen_floor(),
         };
         let state = AuthorityState::genesis(&manifest).unwrap();
-        let mut cluster =
-            Self { nodes, state, clock, nonce: 0, floor: sign_floor(), said: Vec::new() };
+        let (floor, backend) = (sign_floor(), Backend::FrostEd25519);
+        let mut cluster = Self { nodes, state, clock, nonce: 0, floor, backend, said: Vec::new() };
         for name in NODES {
             let call = KernelCall::Pin { manifest: Box::new(manifest.clone()), node: id(name) };
             assert!(matches!(cluster.call(name, call), KernelReply::Head(_)));
@@ -189,21 +218,44 @@ impl Cluster {
 
     /// ... with an active key.
     pub(crate) fn active(backend: Backend) -> (Self, KeyReady) {
-        Self::active_under(backend, sign_floor())
+        Self::active_under(backend, floor_of(backend))
     }
 
     /// ... under a floor that leaves room for many runs.
     pub(crate) fn roomy(backend: Backend) -> Self {
-        let floor = Floor { executions_per_hour: 1_000_000, ..sign_floor() };
+        let floor = Floor { executions_per_hour: 1_000_000, ..floor_of(backend) };
         Self::active_under(backend, floor).0
     }
 
     pub(crate) fn active_under(backend: Backend, floor: Floor) -> (Self, KeyReady) {
         let mut cluster = Self::formed();
-        cluster.floor = floor;
+        (cluster.floor, cluster.backend) = (floor, backend);
         let ready = cluster.published_key(backend);
         cluster.activate(&ready);
         (cluster, ready.ready)
+    }
+
+    /// The same cluster from copies of its vaults: what is done in one is not done in the other.
+    pub(crate) fn again(&self) -> Self {
+        let clock = Arc::new(AtomicU64::new(self.now_ms()));
+        let nodes = self.nodes.iter().map(|node| node.copied(&clock)).collect();
+        let (state, floor) = (self.state.clone(), self.floor.clone());
+        let (nonce, backend, said) = (self.nonce, self.backend, Vec::new());
+        let mut again = Self { nodes, state, clock, nonce, floor, backend, said };
+        for node in NODES {
+            for other in NODES.iter().filter(|other| **other != node) {
+                assert_eq!(again.shown(node, other), KernelReply::Shown);
+            }
+        }
+        again
+    }
+
+    /// The records of a kind in a node's vault.
+    pub(crate) fn records(&self, node: &str, kind: &str) -> Vec<Record> {
+        let copy = copy_of(&self.vault_dir(node));
+        let master = MasterKey::from_bytes(Zeroizing::new([7; 32]));
+        let rng = Box::new(ChaCha20Rng::seed_from_u64(1));
+        Vault::open(copy.path(), master, rng).unwrap().scan(kind).unwrap()
     }
 
     pub(crate) fn call(&mut self, node: &str, call: KernelCall) -> KernelReply {
@@ -449,14 +501,22 @@ impl Cluster {
         self.intent(act, None, "make")
     }
 
+    /// A signature over the content, or over its digest where the key's scheme signs digests.
     pub(crate) fn sign_intent(&self, content: &[u8], name: &str) -> CanonicalIntent {
-        let act = Act::SignMessage {
-            key_id: id("treasury"),
-            key_epoch: 1,
-            message: Link::of_raw(content),
-            len: content.len() as u64,
+        let (key_id, key_epoch) = (id("treasury"), 1);
+        let act = match self.backend.scheme() {
+            Scheme::Schnorr => Act::SignMessage {
+                key_id,
+                key_epoch,
+                message: Link::of_raw(content),
+                len: content.len() as u64,
+            },
+            Scheme::Ecdsa => {
+                Act::SignDigest { key_id, key_epoch, digest: dvm_core::digest::sha256(content) }
+            }
         };
-        self.intent(act, Some(content), name)
+        let beside = act.content_link().map(|_| content);
+        self.intent(act, beside, name)
     }
 
     pub(crate) fn judgement(

@@ -1,30 +1,13 @@
 //! What the hostile runtime's tests share: the secrets of a vault, to look for where they must not be.
 
-use std::os::unix::fs::PermissionsExt;
-
-use dvm_kernel::unseal::MasterKey;
-use dvm_kernel::vault::Vault;
-use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng;
-use zeroize::Zeroizing;
-
 use crate::harness::Cluster;
 
 /// Every secret of 32 bytes that a kernel's vault holds: its own two keys, key shares, held result shares. Read with the
 /// master key from a copy, so the kernel does not notice.
 pub(crate) fn secrets(cluster: &Cluster, node: &str) -> Vec<[u8; 32]> {
-    let copy = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(copy.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
-    for file in ["vault.db", "vault.db-wal"] {
-        std::fs::copy(cluster.vault_dir(node).join(file), copy.path().join(file)).unwrap();
-    }
-    let master = MasterKey::from_bytes(Zeroizing::new([7; 32]));
-    let rng = Box::new(ChaCha20Rng::seed_from_u64(1));
-    let mut vault = Vault::open(copy.path(), master, rng).unwrap();
     let mut secrets = Vec::new();
     for kind in ["own-keys", "key-share", "held-share"] {
-        let records = vault.scan(kind).unwrap();
-        for record in records {
+        for record in cluster.records(node, kind) {
             let bytes = &record.plaintext;
             // Own keys are two of 32 bytes; a key share ends with the scalar; a held one is the scalar or a key share.
             let last: [u8; 32] = *bytes.last_chunk().unwrap();

@@ -106,15 +106,21 @@ fn receipt_of_a_run_that_performed_nothing_gives_no_permit_away() {
 
 #[test]
 fn no_reply_of_a_whole_life_and_no_refusal_shows_a_secret_of_any_vault() {
-    let mut cluster = Cluster::roomy(BACKEND);
+    for backend in [BACKEND, Backend::Dkls23Secp256k1] {
+        whole_life_shows_no_secret(backend);
+    }
+}
+
+fn whole_life_shows_no_secret(backend: Backend) {
+    let mut cluster = Cluster::roomy(backend);
     let (intent, mut held) = {
         let intent = cluster.sign_intent(b"content", "one");
         let opens = ["n1", "n2"].map(|node| cluster.open(node, &intent, Some(b"content"))).to_vec();
-        let (proposal, plan) = cluster.proposal(&intent, opens, BACKEND);
+        let (proposal, plan) = cluster.proposal(&intent, opens, backend);
         (intent, cluster.start(&proposal, plan, &BTreeMap::new()))
     };
     cluster.run_to_held(&mut held);
-    let mut course = cluster.start_publication(&intent, &held, BACKEND);
+    let mut course = cluster.start_publication(&intent, &held, backend);
     cluster.grant_all(&intent, &mut course);
     let early = Cluster::step_call(&held, &id("n1"));
     cluster.refused("n1", early, ReasonCode::WrongPhase);

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use dvm_blame::Suite;
 use dvm_core::admission::*;
 use dvm_core::authority::*;
 use dvm_core::call::*;
 use dvm_core::codec::link_of;
-use dvm_core::frame::Envelope;
+use dvm_core::frame::{Carried, Envelope, FrameHeader, OutTree, Outgoing};
 use dvm_core::intent::*;
 use dvm_core::receipt::*;
 use dvm_core::run::*;
@@ -50,9 +51,11 @@ impl Cluster {
         intent: &CanonicalIntent,
         content: Option<&[u8]>,
     ) -> KernelCall {
+        // What is signed by its digest does not travel.
+        let beside = content.filter(|_| !matches!(intent.act, Act::SignDigest { .. }));
         KernelCall::Open {
             intent: Box::new(intent.clone()),
-            content: content.map(Bytes::from),
+            content: beside.map(Bytes::from),
             admission: self.judgement(node, intent, Purpose::Admit, Verdict::Allow),
             approvals: self.approvals(intent, &Purpose::Admit, &["a1"]),
         }
@@ -263,6 +266,18 @@ impl Cluster {
         course.replies.values().map(|r| r.published.clone().unwrap()).collect()
     }
 
+    /// Whether these bytes are a signature of the active key over the content.
+    pub(crate) fn verified(&self, content: &[u8], signature: &[u8]) -> bool {
+        let key = &self.state.key(&"treasury".parse().unwrap()).unwrap().ready.public_key;
+        let digest = dvm_core::digest::sha256(content).0;
+        let (suite, signed) = match self.backend {
+            Backend::FrostEd25519 => (Suite::FrostEd25519, content),
+            Backend::FrostSecp256k1Tr => (Suite::FrostSecp256k1Tr, content),
+            Backend::Dkls23Secp256k1 => (Suite::EcdsaSecp256k1, digest.as_slice()),
+        };
+        dvm_blame::verify_signature(suite, key, signed, signature).is_ok()
+    }
+
     /// A key, held by all.
     pub(crate) fn held_key(&mut self, backend: Backend) -> (CanonicalIntent, Course) {
         let intent = self.keygen_intent(backend);
@@ -289,7 +304,6 @@ impl Cluster {
 
 /// Replaces what a frame's first broadcast part says, and signs it as its sender's kernel would have.
 pub(crate) fn resay(frame: &mut Envelope, signer: &SigningKey, said: Bytes) {
-    use dvm_core::frame::{OutTree, Outgoing};
     let step = frame.broadcast.leaf.parts[0].step;
     let outgoing = Outgoing { broadcast: vec![(step, said)], private: BTreeMap::new() };
     let recipients = [frame.to.clone()];
@@ -302,7 +316,6 @@ pub(crate) fn resay(frame: &mut Envelope, signer: &SigningKey, said: Bytes) {
 /// A frame as its sender could have said it to these recipients instead, all under one root: with other bytes in the
 /// broadcast of one step.
 pub(crate) fn resaid(frame: &Envelope, recipients: &[&str], step: u16) -> Vec<Envelope> {
-    use dvm_core::frame::{OutTree, Outgoing};
     let carried = &frame.broadcast;
     let said = carried.leaf.parts.iter().zip(&carried.payloads).map(|(part, bytes)| {
         let other = Bytes(vec![9; bytes.len()]);
@@ -313,6 +326,30 @@ pub(crate) fn resaid(frame: &Envelope, recipients: &[&str], step: u16) -> Vec<En
     let tree = OutTree::lay_out(outgoing, &recipients, || B32([5; 32]));
     let mut header = frame.header.body.clone();
     header.out_root = tree.out_root;
+    let signer = crate::harness::corrupt(header.from.as_str());
+    tree.envelopes(&Signed::new(header, &signer))
+}
+
+/// Says a frame's level anew to its recipient, every payload through `change`, signed as its sender's kernel would.
+pub(crate) fn retold(frame: &Envelope, mut change: impl FnMut(u16, &mut Vec<u8>)) -> Envelope {
+    let mut said = |carried: &Carried| -> Vec<(u16, Bytes)> {
+        let parts = carried.leaf.parts.iter().zip(&carried.payloads);
+        let changed = parts.map(|(part, bytes)| {
+            let mut bytes = bytes.0.clone();
+            change(part.step, &mut bytes);
+            (part.step, Bytes(bytes))
+        });
+        changed.collect()
+    };
+    let private = BTreeMap::from([(frame.to.clone(), said(&frame.private))]);
+    let outgoing = Outgoing { broadcast: said(&frame.broadcast), private };
+    let tree = OutTree::lay_out(outgoing, std::slice::from_ref(&frame.to), || B32([6; 32]));
+    let header = FrameHeader { out_root: tree.out_root, ..frame.header.body.clone() };
+    resigned(header, &tree).remove(0)
+}
+
+/// A level's envelopes under a header that its sender's kernel key signs.
+pub(crate) fn resigned(header: FrameHeader, tree: &OutTree) -> Vec<Envelope> {
     let signer = crate::harness::corrupt(header.from.as_str());
     tree.envelopes(&Signed::new(header, &signer))
 }

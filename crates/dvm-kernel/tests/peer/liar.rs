@@ -22,7 +22,9 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 use crate::harness::{Cluster, NODES, id};
-use crate::messenger::{Course, level};
+pub(crate) use crate::messenger::retold;
+use crate::messenger::{Course, level, resigned};
+use crate::provision::Provision;
 
 /// Whose kernel is played.
 pub(crate) const LIAR: &str = "n2";
@@ -35,21 +37,40 @@ fn keys(node: &str) -> (SigningKey, SealingKey) {
     (SigningKey::generate(&mut rng), SealingKey::generate(&mut rng))
 }
 
-/// Says a frame's level anew to its recipient, every payload through `change`, signed as its sender's kernel would.
-pub(crate) fn retold(frame: &Envelope, change: impl Fn(u16, &mut Vec<u8>)) -> Envelope {
-    let said = |carried: &frame::Carried| -> Vec<(u16, Bytes)> {
+/// Says a frame's level anew to its recipient, every word through `change`, the sealed ones as well, in the view of the
+/// level before that the recipient has: as its sender's kernel would have said it.
+pub(crate) fn retold_inside(
+    course: &Course,
+    frame: &Envelope,
+    mut change: impl FnMut(MicroOp, &mut Vec<u8>),
+) -> Envelope {
+    let (from, to) = (&frame.header.body.from, &frame.to);
+    let (_, sealing) = keys(to.as_str());
+    let info = seal_info(course, frame.header.body.level, (from.as_str(), to.as_str()));
+    let mut rng = ChaCha20Rng::seed_from_u64(9);
+    let mut said = |carried: &frame::Carried, sealed: bool| -> Vec<(u16, Bytes)> {
         let parts = carried.leaf.parts.iter().zip(&carried.payloads);
         let changed = parts.map(|(part, bytes)| {
-            let mut bytes = bytes.0.clone();
-            change(part.step, &mut bytes);
+            let aad = part.step.to_be_bytes();
+            let mut bytes = match sealed {
+                true => sealing.open(&info, &aad, bytes).unwrap().to_vec(),
+                false => bytes.0.clone(),
+            };
+            change(course.plan.steps[usize::from(part.step)].op, &mut bytes);
+            if sealed {
+                bytes = seal(&sealing.public(), &info, &aad, &bytes, &mut rng).unwrap();
+            }
             (part.step, Bytes(bytes))
         });
         changed.collect()
     };
-    let private = BTreeMap::from([(frame.to.clone(), said(&frame.private))]);
-    let outgoing = Outgoing { broadcast: said(&frame.broadcast), private };
-    let tree = OutTree::lay_out(outgoing, std::slice::from_ref(&frame.to), || B32([6; 32]));
-    let header = FrameHeader { out_root: tree.out_root, ..frame.header.body.clone() };
+    let broadcast = said(&frame.broadcast, false);
+    let private = BTreeMap::from([(to.clone(), said(&frame.private, true))]);
+    let outgoing = Outgoing { broadcast, private };
+    let tree = OutTree::lay_out(outgoing, std::slice::from_ref(to), || B32([6; 32]));
+    let seen = course.replies[to].header.as_ref().unwrap().body.prev_view;
+    let header = frame.header.body.clone();
+    let header = FrameHeader { out_root: tree.out_root, prev_view: seen, ..header };
     resigned(header, &tree).remove(0)
 }
 
@@ -64,12 +85,6 @@ fn seal_info(course: &Course, level: u16, (from, to): (&str, &str)) -> [u8; 32] 
         .part(from.as_bytes())
         .part(to.as_bytes());
     tagged.finish().0
-}
-
-/// A level's envelopes under a header that its sender's kernel key signs.
-pub(crate) fn resigned(header: FrameHeader, tree: &OutTree) -> Vec<Envelope> {
-    let (signing, _) = keys(header.from.as_str());
-    tree.envelopes(&Signed::new(header, &signing))
 }
 
 /// One word of the liar, before it is sealed: the step, for whom (none: for all), and what.
@@ -119,6 +134,7 @@ pub(crate) struct Generation<C: FrostSuite> {
     sealing: SealingKey,
     rng: ChaCha20Rng,
     state: State<C>,
+    provision: Provision,
     /// What was broadcast, by op and sender.
     broadcasts: BTreeMap<(MicroOp, String), Vec<u8>>,
     own_root: B32,
@@ -278,9 +294,26 @@ impl<C: FrostSuite> Generation<C> {
             (_, state) => (state, Vec::new()),
         };
         self.state = state;
+        let mut words: Vec<Word> = words;
+        words.extend(self.provisions(&mut rng));
         for word in words.iter().filter(|w| w.to.is_none()) {
             // What it means by it, whatever it will tell the others.
             self.broadcasts.insert((word.op, LIAR.to_owned()), word.bytes.clone());
+        }
+        words
+    }
+
+    /// What a genuine kernel would say of its pairs in the next level.
+    fn provisions(&mut self, rng: &mut ChaCha20Rng) -> Vec<Word> {
+        let speaking = self.course.plan.at_level(self.course.level + 1).map(|step| step.op);
+        let mut words = Vec::new();
+        for op in speaking.collect::<Vec<_>>() {
+            let provision = std::mem::replace(&mut self.provision, Provision::Fresh);
+            let session = self.session(THRESHOLD);
+            let heard = |op| self.unsealed(op);
+            let (next, said) = provision.words(op, &session, heard, rng);
+            self.provision = next;
+            words.extend(said);
         }
         words
     }
@@ -299,6 +332,7 @@ impl<C: FrostSuite> Generation<C> {
             }
         }
         outgoing.broadcast.sort();
+        outgoing.private.values_mut().for_each(|words| words.sort());
         self.seq += 1;
         let tree = OutTree::lay_out(outgoing, &[id("n1"), id("n3")], || B32([7; 32]));
         self.own_root = tree.out_root;
@@ -465,6 +499,7 @@ impl Unattached {
             sealing,
             rng: ChaCha20Rng::seed_from_u64(self.round.into()),
             state: State::Spent,
+            provision: Provision::Fresh,
             broadcasts: BTreeMap::new(),
             own_root: B32::default(),
             opening: Vec::new(),

@@ -8,6 +8,7 @@
     reason = "all of this crate is a test"
 )]
 
+mod dkls;
 mod generation;
 #[path = "../cluster/harness.rs"]
 #[expect(dead_code, reason = "shared with the cluster's tests, which use the rest")]
@@ -16,5 +17,7 @@ mod liar;
 #[path = "../cluster/messenger.rs"]
 #[expect(dead_code, reason = "shared with the cluster's tests, which use the rest")]
 mod messenger;
+mod pairs;
+mod provision;
 mod signing;
 mod wire;
