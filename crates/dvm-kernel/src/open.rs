@@ -5,14 +5,16 @@
 //! node's admission at that head, above the floor, and counted. A later opening destroys what an earlier one held.
 
 use dvm_act::ParsedAct;
+use dvm_act::evm::address_of;
 use dvm_core::admission::{AdmissionReceipt, Approval, Purpose, Verdict};
 use dvm_core::call::KernelReply;
-use dvm_core::intent::CanonicalIntent;
+use dvm_core::intent::{Act, CanonicalIntent};
 use dvm_core::run::Open;
 use dvm_core::{Bytes, Link, ReasonCode, Signed, limits};
-use dvm_governance::{ApprovalContext, authority_for, check_floor_admit, fenced};
+use dvm_governance::{ApprovalContext, KeyRecord, authority_for, check_floor_admit, fenced};
 
 use crate::authority::{Pinned, intent_link};
+use crate::derivation::derived;
 use crate::ledger::{self, IntentMark, Usage};
 use crate::phase::{Phase, Verb};
 use crate::run::{Admitted, Run, Stage};
@@ -55,6 +57,17 @@ pub(crate) fn check_judgement(
     ensure(fresh, ReasonCode::StaleEpoch, "the judgement was made at another head")
 }
 
+/// Refuses a transaction whose text shows another sender than the account that the key signs for.
+fn check_sender(act: &Act, record: Option<&KeyRecord>) -> Result<(), Stop> {
+    let Act::SignEvmTransaction { path, from, .. } = act else { return Ok(()) };
+    let record = record.ok_or_else(|| Stop::internal("a signature without a key record"))?;
+    let key = derived(&record.ready, path)
+        .map_err(|_| Stop::refused(ReasonCode::PayloadRejected, "the key has none at this path"))?;
+    let own = address_of(key.public_key());
+    let rule = "the sender is not the account of the key at this path";
+    ensure(own == Some(from.0), ReasonCode::BindingMismatch, rule)
+}
+
 /// Refuses one more opening beside `kept` other runs, if `bytes` with its own would wait in memory.
 fn has_room(kept: usize, bytes: usize) -> Result<(), Stop> {
     let fits = kept < RUNS_MAX && bytes <= CONTENTS_BYTES_MAX;
@@ -77,6 +90,7 @@ impl Kernel {
             .map_err(|code| Stop::refused(code, "no authority for this intent"))?;
         let act = dvm_act::parse(&intent, content.as_ref().map(|c| c.0.as_slice()))
             .map_err(|error| Stop::refused(error.code(), "the act does not parse"))?;
+        check_sender(&intent.act, authority.record())?;
         check_judgement(pinned, &admission, &intent, &Purpose::Admit)?;
         ensure(
             admission.body.verdict == Verdict::Allow,

@@ -25,3 +25,4 @@ mod refusals_before;
 mod restarts;
 mod rollback;
 mod suite;
+mod transactions;
