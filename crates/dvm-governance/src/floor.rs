@@ -120,7 +120,8 @@ pub fn check_approvals(
     Ok(counted.into_iter().collect())
 }
 
-/// The floor before an act: its class is allowed by name, and enough people said yes to it.
+/// The floor before an act: its class is allowed by name, and enough people said yes to it. Nobody is asked about material
+/// that is only prepared: it signs nothing, and what spends it is asked about.
 ///
 /// # Errors
 /// `POLICY_DENIED` for a class that the floor does not name; `BINDING_MISMATCH` for a context of
@@ -138,7 +139,7 @@ pub fn check_floor_admit(
     if !floor.acts.contains(&class) {
         return Err(ReasonCode::PolicyDenied);
     }
-    let rule = floor.admit.as_ref();
+    let rule = floor.admit.as_ref().filter(|_| class != ActClass::PresignBatch);
     rule.map_or(Ok(Vec::new()), |rule| check_approvals(rule, sets, approvals, context))
 }
 

@@ -1,6 +1,7 @@
 //! Approvals and floors.
 
 use dvm_core::admission::{Approval, Purpose};
+use dvm_core::authority::Floor;
 use dvm_core::codec::link_of;
 use dvm_core::intent::{Act, ActClass, Backend, CanonicalIntent, Scope};
 use dvm_core::{B32, Link, ReasonCode, Signed};
@@ -144,6 +145,21 @@ fn floors_ask_for_their_own_purpose_and_name_their_acts() {
     let opaque = ActClass::SignDigest;
     let denied = Err(ReasonCode::PolicyDenied);
     assert_eq!(check_floor_admit(&floor, opaque, sets, &admits, &to_admit), denied);
+}
+
+#[test]
+fn a_batch_must_be_named_by_the_floor_and_nobody_is_asked_about_it() {
+    let world = World::active("k");
+    let intent = intent(&world, "c");
+    let context = ApprovalContext::of(&world.state, &intent, &Purpose::Admit, 0);
+    let admits = |acts: &[ActClass], class| {
+        let floor = Floor { acts: acts.to_vec(), ..floor() };
+        check_floor_admit(&floor, class, world.state.sets(), &[], &context)
+    };
+    let (batch, message) = (ActClass::PresignBatch, ActClass::SignMessage);
+    assert_eq!(admits(&[batch, message], batch), Ok(Vec::new()));
+    assert_eq!(admits(&[message], batch), Err(ReasonCode::PolicyDenied));
+    assert_eq!(admits(&[batch, message], message), Err(ReasonCode::ApprovalsMissing));
 }
 
 #[test]
