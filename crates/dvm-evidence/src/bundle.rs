@@ -285,6 +285,7 @@ impl Blocks {
             permit_receipt: run.permit_receipt.as_ref().map(|r| self.signed(r)).transpose()?,
             publications: self.all_signed("publications", &run.publications)?,
             published: run.published.as_ref().map(|p| self.signed(p)).transpose()?,
+            bans: self.all_signed("bans", &run.bans)?,
             broadcasts: run.broadcasts.iter().map(|bytes| self.raw(bytes)).collect(),
         })
     }

@@ -91,6 +91,8 @@ pub struct RunRef {
     pub publications: Vec<SignedRef>,
     /// The kernel's verified result.
     pub published: Option<SignedRef>,
+    /// The peers that its kernel banned for this run.
+    pub bans: Vec<SignedRef>,
     /// Raw payloads that its own frames carried to all, in frame order.
     pub broadcasts: Vec<Link>,
 }
@@ -138,7 +140,7 @@ pub struct BundleManifest {
 }
 
 impl Artifact for BundleManifest {
-    const SCHEMA: &'static str = "dvm/bundle-manifest/1";
+    const SCHEMA: &'static str = "dvm/bundle-manifest/2";
     /// 8,192 log entries need some 1.9 MB.
     const BYTES_MAX: usize = 3 << 20;
 }

@@ -6,7 +6,7 @@ use dvm_core::codec::Artifact;
 use dvm_core::ids::NodeId;
 use dvm_core::limits;
 use dvm_core::receipt::{
-    ChainEntry, PermitEvent, PermitReceipt, PublicationReceipt, PublishedResult,
+    BanRecord, ChainEntry, PermitEvent, PermitReceipt, PublicationReceipt, PublishedResult,
 };
 use dvm_core::run::Proposal;
 use dvm_core::sign::Signed;
@@ -31,6 +31,8 @@ pub struct RunEvidence {
     pub publications: Vec<Signed<PublicationReceipt>>,
     /// Its kernel's verified result.
     pub published: Option<Signed<PublishedResult>>,
+    /// The peers that its kernel banned for what they said in this run.
+    pub bans: Vec<Signed<BanRecord>>,
     /// Bytes of the broadcast payloads that its own frames carried, in frame order.
     pub broadcasts: Vec<Bytes>,
 }
@@ -54,6 +56,6 @@ pub struct PeerEvidence {
 }
 
 impl Artifact for PeerEvidence {
-    const SCHEMA: &'static str = "dvm/peer-evidence/1";
+    const SCHEMA: &'static str = "dvm/peer-evidence/2";
     const BYTES_MAX: usize = limits::CALL_BYTES_MAX;
 }

@@ -195,6 +195,7 @@ impl Store<'_> {
                 .transpose()?,
             publications: self.all_signed(&run.publications, &at("publications"), LIST_MAX)?,
             published: run.published.map(|by| self.signed(&by, &at("published"))).transpose()?,
+            bans: self.all_signed(&run.bans, &at("bans"), LIST_MAX)?,
             broadcasts: run.broadcasts.iter().enumerate().map(payload).collect::<Result<_, _>>()?,
         })
     }

@@ -13,10 +13,12 @@
 //! stays, or that was at an end of the part, does not (`spec/evidence.md`, 4).
 
 mod agree;
+mod ban;
 mod chain;
 mod gate;
 mod history;
 mod key;
+mod opening;
 mod report;
 mod result;
 mod run;

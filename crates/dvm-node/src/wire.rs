@@ -35,7 +35,7 @@ pub struct Wire {
 }
 
 impl Artifact for Wire {
-    const SCHEMA: &'static str = "dvm/wire/1";
+    const SCHEMA: &'static str = "dvm/wire/2";
     const BYTES_MAX: usize = limits::CALL_BYTES_MAX + 1024;
 }
 

@@ -4,9 +4,9 @@
 //! the bytes that the act's parse gave, by a library that FROST does not use; a key's facts are
 //! signed by every holder's kernel and follow from the key generation in the bundle.
 
-use std::collections::BTreeMap;
-
-use dvm_blame::{SuiteGroupKey, aggregate, group_commitment, verify_share, verify_signature};
+use dvm_blame::bip32::first_chain_code;
+use dvm_blame::verify_signature;
+use dvm_core::B32;
 use dvm_core::authority::{KeyReady, KeyReadyCertificate};
 use dvm_core::bytes::Bytes;
 use dvm_core::codec::{self, link_of};
@@ -15,12 +15,11 @@ use dvm_core::intent::Act;
 use dvm_core::reason::ReasonCode;
 use dvm_core::receipt::PublishedResult;
 use dvm_core::sign::Signed;
-use dvm_core::{B32, NodeId};
 use dvm_score::MicroOp;
 
 use crate::verify::gate::grant;
-use crate::verify::key::{group_key, suite};
-use crate::verify::run::makes_key;
+use crate::verify::key::{group_key, signing_key, suite};
+use crate::verify::opening::check_opening;
 use crate::verify::{Case, CheckedRun, Refused, ensure};
 
 /// What came out.
@@ -35,7 +34,7 @@ pub(crate) struct Outcome {
 
 /// Checks openings, result and last words.
 pub(crate) fn check_result(case: &Case<'_>, runs: &[CheckedRun<'_>]) -> Result<Outcome, Refused> {
-    let mut outcome = if makes_key(case.act.act()) {
+    let mut outcome = if case.act.act().makes_key() {
         key_result(case, runs)?
     } else {
         signature_result(case, runs)?
@@ -73,18 +72,9 @@ fn check_published(
     ensure(same, &path, "the kernel confirmed another result")
 }
 
-/// What every signer said in a step of a run, by name; none while a signer's part is missing.
-fn all_said(runs: &[CheckedRun<'_>], id: &B32, op: MicroOp) -> Option<BTreeMap<String, Vec<u8>>> {
-    let of_run: Vec<&CheckedRun<'_>> =
-        runs.iter().filter(|run| run.ctx.execution_id() == *id).collect();
-    let said = |node: &NodeId| {
-        let run = of_run.iter().find(|run| run.part.node == *node)?;
-        Some((node.as_str().to_owned(), run.said(op)?.to_vec()))
-    };
-    of_run.first()?.ctx.participants().iter().map(said).collect()
-}
-
 fn signature_result(case: &Case<'_>, runs: &[CheckedRun<'_>]) -> Result<Outcome, Refused> {
+    let due = case.act.act().publishes() || case.parts.result.is_none();
+    ensure(due, "result", "this act has no result to publish")?;
     let mut complete = true;
     for run in runs.iter().filter(|run| run.of().is_some()) {
         complete &= check_opening(case, runs, run)?;
@@ -96,8 +86,8 @@ fn signature_result(case: &Case<'_>, runs: &[CheckedRun<'_>]) -> Result<Outcome,
     let ready = any_key(case, runs);
     let ready = ready.ok_or_else(|| Refused::at("result", "the key is not in the log"))?;
     let bytes = case.act.bytes_to_sign().unwrap_or_default();
-    let suite = suite(ready.backend, "result")?;
-    let holds = verify_signature(suite, &ready.public_key, bytes, result).is_ok();
+    let key = signing_key(case.act.act(), &ready, "result")?;
+    let holds = verify_signature(suite(ready.backend), &key, bytes, result).is_ok();
     if !holds {
         let what = "the signature does not verify under the key over the act's bytes";
         return Err(Refused::code("result", ReasonCode::PayloadRejected, what));
@@ -112,53 +102,6 @@ fn any_key(case: &Case<'_>, runs: &[CheckedRun<'_>]) -> Option<KeyReady> {
     let act = case.act.act();
     let record = case.history.last().key(act.key_id()).filter(|r| r.epoch == act.key_epoch());
     used.or_else(|| record.map(|r| r.ready.clone()))
-}
-
-/// The shares of one publication, as one peer holds it. True if all of them are here.
-fn check_opening(
-    case: &Case<'_>,
-    runs: &[CheckedRun<'_>],
-    run: &CheckedRun<'_>,
-) -> Result<bool, Refused> {
-    let (Some((of, _)), Some(ready)) = (run.of(), &run.ready) else { return Ok(true) };
-    let Some(commitments) = all_said(runs, &of, MicroOp::NonceCommit) else { return Ok(false) };
-    let key = group_key(ready, &run.path)?;
-    let message = case.act.bytes_to_sign().unwrap_or_default();
-    let nonce = group_commitment(&key, &commitments, message)
-        .map_err(|_| Refused::at(&run.path, "the nonce commitments do not bind"))?;
-    for (i, statement) in run.run.publications.iter().enumerate() {
-        let same = statement.body.facts.public_nonce.0.as_slice() == nonce;
-        let path = format!("{}/publications/{i}", run.path);
-        ensure(same, &path, "the result has another nonce than the commitments lead to")?;
-    }
-    let Some(share) = run.said(MicroOp::OpenShare) else { return Ok(!run.spoke(2)) };
-    let terms = (&key, &commitments, message);
-    check_shares(case, runs, run, (terms, share))
-}
-
-type Terms<'t> = (&'t SuiteGroupKey, &'t BTreeMap<String, Vec<u8>>, &'t [u8]);
-
-fn check_shares(
-    case: &Case<'_>,
-    runs: &[CheckedRun<'_>],
-    run: &CheckedRun<'_>,
-    ((key, commitments, message), share): (Terms<'_>, &Bytes),
-) -> Result<bool, Refused> {
-    let node = run.part.node.as_str();
-    let blamed = |link: &str, what| Err(Refused::code(link, ReasonCode::PayloadRejected, what));
-    let is_right = verify_share(key, commitments, message, node, share).is_ok();
-    // A wrong share is evidence where the run says so; where a result follows from it, a forgery.
-    if !is_right && run.run.published.is_some() {
-        return blamed(&run.path, "the opened share is not a share of this signature");
-    }
-    let id = run.ctx.execution_id();
-    let Some(shares) = all_said(runs, &id, MicroOp::OpenShare) else { return Ok(false) };
-    let Some(result) = &case.parts.result else { return Ok(true) };
-    match aggregate(key, commitments, message, &shares) {
-        // BIP-340 and Ed25519 shares add up to one signature: the published one.
-        Ok(signature) if signature.as_slice() == result.0.as_slice() => Ok(true),
-        _ => blamed("result", "the opened shares do not add up to the result"),
-    }
 }
 
 fn key_result(case: &Case<'_>, runs: &[CheckedRun<'_>]) -> Result<Outcome, Refused> {
@@ -195,7 +138,12 @@ fn check_key_facts(case: &Case<'_>, ready: &KeyReady) -> Result<(), Refused> {
         && ready.backend == *backend
         && ready.threshold == *threshold
         && ready.roster == *roster;
-    ensure(same, "result", "the key's facts are of another act")
+    ensure(same, "result", "the key's facts are of another act")?;
+    // Governance saw that only ECDSA keys have one; here it is the first, which nobody chose.
+    let public_key: Option<&[u8; 33]> = ready.public_key.0.as_slice().try_into().ok();
+    let first = public_key.map(|key| B32(first_chain_code(&ready.transcript.0, key)));
+    let derived = ready.chain_code.is_none() || ready.chain_code == first;
+    ensure(derived, "result", "the chain code does not follow from the key generation")
 }
 
 /// The certificate against what one peer's kernel said in its runs.

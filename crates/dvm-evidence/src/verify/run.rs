@@ -12,20 +12,21 @@ use dvm_core::bytes::Bytes;
 use dvm_core::codec::link_of;
 use dvm_core::frame::PayloadRef;
 use dvm_core::governance::HeadRef;
-use dvm_core::intent::{Act, Backend};
+use dvm_core::intent::Backend;
 use dvm_core::merkle;
 use dvm_core::reason::ReasonCode;
 use dvm_core::receipt::{PermitEvent, PermitReceipt};
 use dvm_core::run::{Open, RunHeader, RunKind};
 use dvm_core::sign::Signed;
-use dvm_core::trace::{CallResult, FrameFact, TraceEvent};
+use dvm_core::trace::{CallResult, FrameFact, Outcome, TraceEvent};
 use dvm_core::{B32, Link, NodeId};
 use dvm_governance::{AuthorityState, fenced};
 use dvm_score::{MicroOp, compile};
 use dvm_vm::Ctx;
 
 use crate::peer::{PeerEvidence, RunEvidence};
-use crate::verify::key::{key_at, participants_fit};
+use crate::verify::ban;
+use crate::verify::key::{check_account, key_at, participants_fit};
 use crate::verify::verdict::allowing;
 use crate::verify::{Case, Refused, ensure};
 
@@ -46,6 +47,16 @@ impl<'a> CheckedRun<'a> {
     pub(crate) fn said(&self, op: MicroOp) -> Option<&'a Bytes> {
         let step = self.ctx.plan().steps.iter().find(|step| step.op == op)?;
         self.said.get(&step.index).copied()
+    }
+
+    /// What this peer's kernel made public in the step of this kind.
+    fn showed(&self, op: MicroOp) -> Option<&'a [u8]> {
+        let step = self.ctx.plan().steps.iter().find(|step| step.op == op)?;
+        let of_step = results(self.run).find(|result| result.step == step.index)?;
+        match &of_step.outcome {
+            Outcome::Ok { public, .. } => public.as_ref().map(|bytes| bytes.0.as_slice()),
+            Outcome::Fault { .. } => None,
+        }
     }
 
     /// The frames in its trace.
@@ -75,11 +86,38 @@ fn frames(run: &RunEvidence) -> impl Iterator<Item = &FrameFact> {
     })
 }
 
-fn results(run: &RunEvidence) -> impl Iterator<Item = &CallResult> {
+pub(crate) fn results(run: &RunEvidence) -> impl Iterator<Item = &CallResult> {
     run.trace.events.iter().filter_map(|event| match event {
         TraceEvent::Result(result) => Some(result),
         _ => None,
     })
+}
+
+/// What every signer said in a step of a run, by name; none while a signer's part is missing.
+pub(crate) fn all_said(
+    runs: &[CheckedRun<'_>],
+    id: &B32,
+    op: MicroOp,
+) -> Option<BTreeMap<String, Vec<u8>>> {
+    let of_run: Vec<&CheckedRun<'_>> =
+        runs.iter().filter(|run| run.ctx.execution_id() == *id).collect();
+    let said = |node: &NodeId| {
+        let run = of_run.iter().find(|run| run.part.node == *node)?;
+        Some((node.as_str().to_owned(), run.said(op)?.to_vec()))
+    };
+    of_run.first()?.ctx.participants().iter().map(said).collect()
+}
+
+/// What every signer showed in a step of a run, in order; none while a signer's part is missing.
+pub(crate) fn all_showed<'a>(
+    runs: &[CheckedRun<'a>],
+    id: &B32,
+    op: MicroOp,
+) -> Option<Vec<&'a [u8]>> {
+    let of_run: Vec<&CheckedRun<'a>> =
+        runs.iter().filter(|run| run.ctx.execution_id() == *id).collect();
+    let showed = |node: &NodeId| of_run.iter().find(|run| run.part.node == *node)?.showed(op);
+    of_run.first()?.ctx.participants().iter().map(showed).collect()
 }
 
 /// Every run of a peer.
@@ -132,6 +170,7 @@ fn check_run<'a>(
     if let Some(receipt) = &run.permit_receipt {
         check_permit_receipt(&checked, state, receipt)?;
     }
+    ban::check_bans(&checked, state)?;
     Ok(checked)
 }
 
@@ -166,6 +205,7 @@ pub(crate) fn context(
     let state = state_of(case, part, run, path)?;
     let header = &run.proposal.header;
     let (backend, ready): (Backend, Option<KeyReady>) = key_at(case, state, path)?;
+    ready.as_ref().map_or(Ok(()), |ready| check_account(case.act.act(), ready, path))?;
     let kind = dvm_score::Run::of(&header.kind, case.parts.intent.scope);
     let compiled = compile(case.act.act(), kind, backend, &header.participants)
         .map_err(|e| Refused::code(path, e.code(), "the act has no plan for these participants"))?;
@@ -358,10 +398,6 @@ fn check_held(
     held: B32,
     path: &str,
 ) -> Result<(), Refused> {
-    let op = match run.ctx.plan().steps.iter().any(|s| s.op == MicroOp::FinalizeKey) {
-        true => MicroOp::FinalizeKey,
-        false => MicroOp::FinalizeSig,
-    };
     let all = run.run.permits.len() == run.ctx.plan().steps.len();
     ensure(all, path, "a result is held before every step had its permit")?;
     let last = run.ctx.levels();
@@ -370,11 +406,7 @@ fn check_held(
     // The level may have been performed and the driver stopped before it recorded the frame.
     let Some(own) = own else { return Ok(()) };
     ensure(own.prev_view == receipt.view, path, "the kernel had another view than its own frame")?;
-    let said = run.said(op).is_some_and(|bytes| bytes.0.as_slice() == held.0);
+    let named = run.ctx.plan().naming_step().and_then(|step| run.said.get(&step.index));
+    let said = named.is_some_and(|bytes| bytes.0.as_slice() == held.0);
     ensure(said, path, "the result's name is not the one that the last frame said")
-}
-
-/// Whether the act makes a key.
-pub(crate) fn makes_key(act: &Act) -> bool {
-    matches!(act, Act::KeyGenerate { .. })
 }

@@ -27,6 +27,7 @@ pub(crate) struct Live {
     pub(crate) permit_receipt: Option<Signed<PermitReceipt>>,
     pub(crate) publications: Vec<Signed<PublicationReceipt>>,
     pub(crate) published: Option<Signed<PublishedResult>>,
+    pub(crate) bans: Vec<Signed<BanRecord>>,
     broadcasts: Vec<Bytes>,
     calls: Vec<StepCall>,
     inbox: Vec<Envelope>,
@@ -56,6 +57,7 @@ impl Live {
             permit_receipt: self.permit_receipt.clone(),
             publications: self.publications.clone(),
             published: self.published.clone(),
+            bans: self.bans.clone(),
             broadcasts: self.broadcasts.clone(),
         }
     }
@@ -66,6 +68,7 @@ impl Live {
         self.calls = reply.next;
         self.permit_receipt = reply.receipt.or(self.permit_receipt.take());
         self.publications.extend(reply.publication);
+        self.bans.extend(reply.bans);
         self.published = reply.published.or(self.published.take());
         self.key_ready = reply.key_ready.or(self.key_ready.take());
         for result in reply.results {
@@ -146,6 +149,7 @@ impl Rig {
                 permit_receipt: None,
                 publications: vec![],
                 published: None,
+                bans: vec![],
                 broadcasts: vec![],
                 calls: permits,
                 inbox: vec![],

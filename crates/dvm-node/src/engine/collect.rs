@@ -180,6 +180,7 @@ impl Engine {
             permit_receipt: run.permit_receipt.clone(),
             publications: run.publications.clone(),
             published: run.published.clone(),
+            bans: run.bans.clone(),
             broadcasts,
         })
     }

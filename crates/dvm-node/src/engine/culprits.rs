@@ -15,7 +15,7 @@ use dvm_core::ids::NodeId;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
 use dvm_core::trace::{Terminal, TraceEvent};
-use dvm_score::MicroOp;
+use dvm_score::{MicroOp, Step};
 use dvm_vm::BlockedOn;
 
 use super::drive::Run;
@@ -43,17 +43,17 @@ fn silent_or_odd(code: ReasonCode) -> bool {
     matches!(code, ReasonCode::RemoteTimeout | ReasonCode::SessionMismatch)
 }
 
-/// What a frame says to all in the step of this kind.
-fn said<'a>(run: &Run, frame: &'a Envelope, ops: &[MicroOp]) -> Option<&'a Bytes> {
-    let step = run.ctx.plan().steps.iter().find(|step| ops.contains(&step.op))?.index;
+/// What a frame says to all in a step.
+fn said(frame: &Envelope, step: u16) -> Option<&Bytes> {
     let at = frame.broadcast.leaf.parts.iter().position(|part| part.step == step)?;
     frame.broadcast.payloads.get(at)
 }
 
-/// Whose frame of the last level says something else than this.
-fn differing(run: &Run, ops: &[MicroOp], expected: &B32) -> Option<NodeId> {
+/// Whose frame of the last level says something else than this in a step.
+fn differing(run: &Run, step: Option<&Step>, expected: &B32) -> Option<NodeId> {
     let frames = run.frames_of(run.ctx.levels());
-    let odd = frames.iter().find(|f| said(run, f, ops).is_none_or(|bytes| bytes.0 != expected.0));
+    let said = |frame| step.and_then(|step| said(frame, step.index));
+    let odd = frames.iter().find(|f| said(f).is_none_or(|bytes| bytes.0 != expected.0));
     odd.map(|frame| frame.header.body.from.clone())
 }
 
@@ -198,8 +198,8 @@ impl Engine {
     /// had the same view, so all kernels made the same.
     pub(super) fn same_result(&mut self, run_id: &B32, result_ref: &B32) -> bool {
         let Some(run) = self.runs.get(run_id) else { return false };
-        let ops = [MicroOp::FinalizeSig, MicroOp::FinalizeKey];
-        let Some(culprit) = differing(run, &ops, result_ref) else { return true };
+        let names = run.ctx.plan().naming_step();
+        let Some(culprit) = differing(run, names, result_ref) else { return true };
         let code = ReasonCode::PayloadRejected;
         self.run_failed(run_id, &Terminal::Blamed { code, culprit });
         false
@@ -210,7 +210,8 @@ impl Engine {
         let Some(run) = self.runs.get(run_id) else { return };
         let (intent, published) = (run.intent, run.published.as_ref());
         let expected = published.map(|p| digest::sha256(&p.body.result));
-        let odd = expected.and_then(|expected| differing(run, &[MicroOp::Confirm], &expected));
+        let confirms = run.ctx.plan().steps.iter().find(|step| step.op == MicroOp::Confirm);
+        let odd = expected.and_then(|expected| differing(run, confirms, &expected));
         if let Some(culprit) = odd {
             self.name_culprit(&intent, &culprit, ReasonCode::PayloadRejected);
         }

@@ -9,14 +9,16 @@ use dvm_core::call::{KernelCall, KernelReply, LevelReply, StepCall};
 use dvm_core::frame::Envelope;
 use dvm_core::governance::HeadRef;
 use dvm_core::ids::NodeId;
-use dvm_core::intent::{Backend, CanonicalIntent};
-use dvm_core::limits::PARTIES_MAX;
+use dvm_core::intent::{Act, Backend, CanonicalIntent, Scheme};
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
-use dvm_core::receipt::{PermitEvent, PermitReceipt, PublicationReceipt, PublishedResult};
+use dvm_core::receipt::{
+    BanRecord, PermitEvent, PermitReceipt, PublicationReceipt, PublishedResult,
+};
 use dvm_core::run::{Boot, Proposal};
 use dvm_core::sign::Signed;
 use dvm_core::trace::{FrameFact, Terminal, TickKind, TraceEvent};
+use dvm_score::ir::Kind;
 use dvm_vm::{Ctx, StepError};
 
 use super::culprits::awaited;
@@ -25,16 +27,14 @@ use super::operation::State;
 use super::{Effect, Engine, Want};
 use crate::wire::PeerMessage;
 
-/// Frames of runs that are not known yet, kept this long at most.
-pub const EARLY_TTL_MS: u64 = 5_000;
-/// And so many of each peer at most: two levels of sixteen runs. One peer cannot crowd out another.
-pub const EARLY_MAX: usize = 2 * PARTIES_MAX;
-/// And of so many payload bytes each: a level of sixteen holders' key generation has a tenth of it.
-pub const EARLY_BYTES_MAX: usize = 64 << 10;
+/// What one more holder adds to the deadline of a level that sets pairs up: three times what it takes.
+const SETUP_MS: u64 = 1_000;
 
 /// One run as this node drives it.
 pub struct Run {
     pub(super) ctx: Ctx,
+    /// What the plan performs, site by site.
+    pub(super) sites: Vec<Kind>,
     pub(super) vm: dvm_vm::State,
     pub(super) events: Vec<TraceEvent>,
     pub(super) intent: Link,
@@ -53,6 +53,8 @@ pub struct Run {
     pub(super) publications: Vec<Signed<PublicationReceipt>>,
     pub(super) published: Option<Signed<PublishedResult>>,
     pub(super) key_ready: BTreeMap<NodeId, Signed<KeyReady>>,
+    /// The peers that the kernel banned for this run.
+    pub(super) bans: Vec<Signed<BanRecord>>,
     /// Whether the kernel is working on a level.
     pub(super) calling: bool,
     /// Approvals known when the gate was last asked, and this node's head.
@@ -83,11 +85,13 @@ impl Run {
         let key = |n: &NodeId| Some((n.clone(), engine.manifest.passport(n)?.kernel_key));
         let keys = header.participants.iter().map(key).collect::<Option<BTreeMap<_, _>>>()?;
         let intent = header.intent;
-        let ctx = Ctx::new(engine.me.clone(), header, compiled.plan().clone(), keys).ok()?;
+        let sites = compiled.score().score().sites.iter().map(|site| site.op.kind()).collect();
+        let ctx = Ctx::new(engine.me.clone(), header, compiled.into_plan(), keys).ok()?;
         let boots = proposal.opens.iter().map(|o| (o.body.node.clone(), o.body.boot)).collect();
         Some(Self {
             vm: dvm_vm::State::new(&ctx),
             ctx,
+            sites,
             events: Vec::new(),
             intent,
             proposal,
@@ -101,6 +105,7 @@ impl Run {
             publications: Vec::new(),
             published: None,
             key_ready: BTreeMap::new(),
+            bans: Vec::new(),
             calling: false,
             asked_with: (0, engine.head()),
             commits_before: 0,
@@ -143,7 +148,9 @@ impl Engine {
                 } else {
                     self.resume_level(run_id);
                 }
-                self.take_early(run_id);
+                for envelope in self.early.take(run_id) {
+                    self.on_frame(0, envelope);
+                }
             }
             KernelReply::Refused { code, rule, .. } => self.start_refused(run_id, code, &rule),
             _ => self.start_refused(run_id, ReasonCode::Internal, "unexpected reply"),
@@ -281,6 +288,13 @@ impl Engine {
                 run.permits.push(permit.clone());
             }
         }
+        // A failed opening is asked for again, and what it bans is stated once.
+        for ban in level.bans {
+            if run.bans.iter().all(|known| known.body.culprit != ban.body.culprit) {
+                run.bans.push(ban);
+            }
+        }
+        run.bans.sort_by(|a, b| a.body.culprit.cmp(&b.body.culprit));
         let number = level.header.as_ref().map(|h| h.body.level);
         if let Some(number) = number {
             run.sent.insert(number, level.frames.clone());
@@ -343,7 +357,7 @@ impl Engine {
         let run_id = frame.execution_id();
         let known = self.runs.get(&run_id).is_some_and(|r| r.started);
         if !known {
-            return self.keep_early(frame.envelope());
+            return self.early.keep(self.running_ms, frame.envelope());
         }
         let Some(run) = self.runs.get(&run_id) else { return };
         let session = Session {
@@ -368,36 +382,15 @@ impl Engine {
         self.feed(&run_id, event);
     }
 
-    /// Keeps a frame of a run that is not known yet: few of each sender, each short, none twice.
-    fn keep_early(&mut self, envelope: &Envelope) {
-        let from = &envelope.header.body.from;
-        let of_sender = self.early.iter().filter(|(_, e)| e.header.body.from == *from);
-        let known = of_sender.clone().any(|(_, e)| e == envelope);
-        let payloads = envelope.broadcast.payloads.iter().chain(&envelope.private.payloads);
-        let bytes: usize = payloads.map(|payload| payload.len()).sum();
-        if !known && of_sender.count() < EARLY_MAX && bytes <= EARLY_BYTES_MAX {
-            self.early.push_back((self.running_ms, envelope.clone()));
-        }
-    }
-
-    /// Frames that came before their run was known.
-    fn take_early(&mut self, run_id: &B32) {
-        let (mine, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.early)
-            .into_iter()
-            .partition(|(_, e)| e.header.body.execution_id == *run_id);
-        self.early = rest.into();
-        for (_, envelope) in mine {
-            self.on_frame(0, envelope);
-        }
-    }
-
     /// Own frames of a run once more, as they were signed.
     pub(super) fn resend_all(&mut self, run_id: &B32) {
         let Some(run) = self.runs.get(run_id) else { return };
         let level = run.vm.level();
         let missing = run.vm.frontier(&run.ctx).missing_peers;
         let out = run.sent.range(..=run.emitted);
-        let frames: Vec<Envelope> = out.flat_map(|(_, frames)| frames).cloned().collect();
+        let frames =
+            out.flat_map(|(_, frames)| frames).filter(|frame| super::records::is_whole(frame));
+        let frames: Vec<Envelope> = frames.cloned().collect();
         for frame in frames {
             self.send(&frame.to.clone(), 0, PeerMessage::Frame(Box::new(frame.clone())));
         }
@@ -541,9 +534,26 @@ impl Engine {
         self.feed(run_id, TraceEvent::Cancel(code));
     }
 
+    /// How long a level of an act may stay open. Setting pairs up takes a kernel so long for each other holder that it
+    /// is part of the deadline.
+    pub(super) fn hard_ms(&self, act: &Act, backend: Backend) -> u64 {
+        let holders = act.named_participants().map_or(0, <[NodeId]>::len) as u64;
+        let sets_up_pairs = act.makes_key() && backend.scheme() == Scheme::Ecdsa;
+        self.timing.hard_ms + if sets_up_pairs { SETUP_MS * holders } else { 0 }
+    }
+
+    /// The same for a run: by this node's own reckoning, whatever its proposer wrote into the header.
+    fn hard_ms_of(&self, run_id: &B32) -> u64 {
+        let intent = self.runs.get(run_id).map(|run| run.intent);
+        let act = intent.and_then(|link| self.operations.get(&link)).map(|op| &op.intent.act);
+        let known = act.and_then(|act| Some((act, self.backend_of(act)?)));
+        known.map_or(self.timing.hard_ms, |(act, backend)| self.hard_ms(act, backend))
+    }
+
     /// A deadline of the open level passed.
     pub(super) fn tick_run(&mut self, run_id: &B32) {
-        let (now, soft, hard) = (self.running_ms, self.timing.soft_ms, self.timing.hard_ms);
+        let (now, soft) = (self.running_ms, self.timing.soft_ms);
+        let hard = self.hard_ms_of(run_id);
         let Some(run) = self.runs.get_mut(run_id) else { return };
         let level = run.vm.level();
         if run.vm.terminal().is_some() || level == 0 || run.calling || !run.started {

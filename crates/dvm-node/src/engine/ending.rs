@@ -108,10 +108,12 @@ impl Engine {
         }
         let parsed = dvm_act::parse(&op.intent, op.content.as_deref());
         let Some(record) = self.authority.key(op.intent.act.key_id()) else { return false };
-        let Some(suite) = crate::suite(record.ready.backend) else { return false };
+        let ready = &record.ready;
+        let Some(key) = crate::signing_key(&op.intent.act, ready) else { return false };
         parsed.is_ok_and(|p| {
             p.bytes_to_sign().is_some_and(|bytes| {
-                dvm_blame::verify_signature(suite, &record.ready.public_key, bytes, result).is_ok()
+                dvm_blame::verify_signature(crate::suite(ready.backend), &key, bytes, result)
+                    .is_ok()
             })
         })
     }

@@ -19,6 +19,7 @@ mod collect;
 mod consider;
 mod culprits;
 mod drive;
+mod early;
 mod ending;
 mod gate;
 mod ladder;
@@ -32,12 +33,11 @@ mod sightings;
 mod submit;
 mod timers;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use dvm_core::authority::ClusterManifest;
 use dvm_core::bytes::B32;
 use dvm_core::call::{Attestation, KernelCall, KernelReply};
-use dvm_core::frame::Envelope;
 use dvm_core::governance::{HeadCertificate, HeadRef, LogEntry};
 use dvm_core::ids::{IdempotencyKey, NodeId, Tenant};
 use dvm_core::link::Link;
@@ -57,6 +57,7 @@ pub use submit::Submission;
 use crate::journal::WriteBatch;
 use crate::wire::PeerMessage;
 use drive::Run;
+use early::Early;
 use order::Ordering;
 
 /// Names a call or request until its answer comes.
@@ -305,7 +306,7 @@ pub struct Engine {
     before_start: BTreeSet<B32>,
     /// Act runs whose share was still in the kernel when this node started, by the kernel's own word.
     unopened: BTreeSet<B32>,
-    early: VecDeque<(u64, Envelope)>,
+    early: Early,
     peers: BTreeMap<NodeId, Peer>,
     /// Nodes whose kernels run twice, as the own kernel keeps it.
     fences: Vec<FencingRecord>,
@@ -359,7 +360,7 @@ impl Engine {
             runs: BTreeMap::new(),
             before_start: BTreeSet::new(),
             unopened: BTreeSet::new(),
-            early: VecDeque::new(),
+            early: Early::default(),
             peers,
             fences: Vec::new(),
             chain: Vec::new(),

@@ -193,7 +193,7 @@ impl Engine {
             key_epoch: op.intent.act.key_epoch(),
             participants,
             soft_deadline_ms: self.timing.soft_ms,
-            hard_deadline_ms: self.timing.hard_ms,
+            hard_deadline_ms: self.hard_ms(&op.intent.act, backend),
         };
         Some(Proposal { header, opens })
     }

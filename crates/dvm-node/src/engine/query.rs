@@ -182,9 +182,12 @@ impl Engine {
                 threshold: ready.threshold,
                 roster: ready.roster.iter().map(ToString::to_string).collect(),
                 public_key_hex: hex::encode(&ready.public_key.0),
-                public_key_pem: crate::suite(ready.backend)
-                    .and_then(|suite| dvm_blame::public_key_pem(suite, &ready.public_key).ok())
-                    .flatten(),
+                public_key_pem: dvm_blame::public_key_pem(
+                    crate::suite(ready.backend),
+                    &ready.public_key,
+                )
+                .ok()
+                .flatten(),
                 key_ready_cid: record.key_ready_cid.to_string(),
             }
         };
@@ -284,9 +287,9 @@ impl Engine {
             .runs
             .iter()
             .filter_map(|run_id| {
-                self.runs
-                    .get(run_id)
-                    .map(|run| crate::observe::run(run_id, &run.ctx, &run.vm, &run.events))
+                let run = self.runs.get(run_id)?;
+                let receipt = run.permit_receipt.as_ref().map(|receipt| &receipt.body);
+                Some(crate::observe::run(&run.ctx, &run.sites, (&run.vm, &run.events), receipt))
             })
             .collect();
         Some(json!({ "intent": intent.to_string(), "node": self.me.to_string(), "runs": runs }))

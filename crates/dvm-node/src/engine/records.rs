@@ -9,13 +9,13 @@
 use dvm_core::admission::{AdmissionReceipt, PolicyReceipt, Verdict};
 use dvm_core::bytes::{B32, Bytes};
 use dvm_core::codec::{self, Artifact};
-use dvm_core::frame::Envelope;
+use dvm_core::frame::{Carried, Envelope};
 use dvm_core::governance::{HeadCertificate, LogEntry};
 use dvm_core::ids::NodeId;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
 use dvm_core::receipt::{
-    ChainEntry, PermitEvent, PermitReceipt, PublicationReceipt, PublishedResult,
+    BanRecord, ChainEntry, PermitEvent, PermitReceipt, PublicationReceipt, PublishedResult,
 };
 use dvm_core::run::{Boot, Proposal};
 use dvm_core::sign::Signed;
@@ -56,10 +56,11 @@ struct RunRecord {
     permit_receipt: Option<Signed<PermitReceipt>>,
     publications: Vec<Signed<PublicationReceipt>>,
     published: Option<Signed<PublishedResult>>,
+    bans: Vec<Signed<BanRecord>>,
 }
 
 impl Artifact for RunRecord {
-    const SCHEMA: &'static str = "dvm/run-record/1";
+    const SCHEMA: &'static str = "dvm/run-record/2";
 }
 
 #[derive(Serialize, Deserialize)]
@@ -102,6 +103,17 @@ pub(super) enum Owed {
     Operation(Link),
     /// A run's record.
     Run(B32),
+}
+
+/// Whether a frame still has all that it said: what is said in private is not kept over a restart.
+pub(super) fn is_whole(envelope: &Envelope) -> bool {
+    envelope.private.payloads.len() == envelope.private.leaf.parts.len()
+}
+
+/// A frame without what it said to its recipient alone; the names of that stay.
+fn without_private(envelope: &Envelope) -> Envelope {
+    let private = Carried { payloads: Vec::new(), ..envelope.private.clone() };
+    Envelope { private, ..envelope.clone() }
 }
 
 impl Engine {
@@ -208,6 +220,7 @@ impl Engine {
             permit_receipt: run.permit_receipt.clone(),
             publications: run.publications.clone(),
             published: run.published.clone(),
+            bans: run.bans.clone(),
         };
         Some(put(Table::Executions, run_id.0, codec::encode(&record)))
     }
@@ -225,10 +238,22 @@ impl Engine {
             let (level, from) = (fact.header.body.level, &fact.header.body.from);
             if let Some(envelope) = run.received.get(&(level, from.clone())) {
                 let key = frame_key(run_id, false, level, from);
-                writes.push(put(Table::Outbox, key, codec::encode(envelope)));
+                writes.push(put(Table::Outbox, key, self.kept(run, envelope)));
             }
         }
         self.write(writes);
+    }
+
+    /// A frame as the journal keeps it. A signature's one-time material goes with the kernel, and the kernel with this
+    /// process: what was said in private for it is of no use after a restart, and it is most of the bytes. Evidence
+    /// needs the broadcasts; whoever misses the rest signs anew.
+    fn kept(&self, run: &Run, envelope: &Envelope) -> Vec<u8> {
+        let makes_key =
+            self.operations.get(&run.intent).is_some_and(|op| op.intent.act.makes_key());
+        if makes_key || run.ctx.publishes() || envelope.private.payloads.is_empty() {
+            return codec::encode(envelope);
+        }
+        codec::encode(&without_private(envelope))
     }
 
     /// What a level gave: permits and own frames.
@@ -239,7 +264,7 @@ impl Engine {
         let writes: Vec<Write> = frames
             .into_iter()
             .flat_map(|(l, frames)| frames.iter().map(move |f| (l, f)))
-            .map(|(l, f)| put(Table::Outbox, frame_key(run_id, true, l, &f.to), codec::encode(f)))
+            .map(|(l, f)| put(Table::Outbox, frame_key(run_id, true, l, &f.to), self.kept(run, f)))
             .collect();
         self.write(writes);
     }
@@ -447,6 +472,7 @@ impl Engine {
         run.permit_receipt = record.permit_receipt;
         run.publications = record.publications;
         run.published = record.published;
+        run.bans = record.bans;
         self.runs.insert(run.ctx.execution_id(), run);
     }
 
@@ -521,5 +547,26 @@ impl Engine {
     /// The published result of an operation, if there is one.
     pub(super) fn result_of(&self, link: &Link) -> Option<&Bytes> {
         self.operations.get(link).and_then(|op| op.result.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::early::tests::frame;
+
+    #[test]
+    fn a_frame_is_whole_until_what_it_said_in_private_is_left_out() {
+        let sent = frame("n1", 1, 100);
+        let kept = without_private(&sent);
+        assert!(is_whole(&sent) && !is_whole(&kept));
+        assert!(codec::encode(&kept).len() + 100 <= codec::encode(&sent).len());
+        assert_eq!((&kept.header, &kept.broadcast), (&sent.header, &sent.broadcast));
+        assert_eq!(kept.private.leaf, sent.private.leaf);
+        // Nothing said, nothing lost.
+        let mut silent = sent;
+        silent.private.leaf.parts.clear();
+        silent.private.payloads.clear();
+        assert!(is_whole(&without_private(&silent)));
     }
 }

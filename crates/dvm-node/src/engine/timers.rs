@@ -6,7 +6,6 @@ use dvm_core::ids::NodeId;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
 
-use super::drive::EARLY_TTL_MS;
 use super::operation::State;
 use super::{Engine, Timing};
 use crate::wire::PeerMessage;
@@ -17,7 +16,7 @@ pub const ATTEMPTS_MAX: u32 = 32;
 impl Engine {
     pub(super) fn on_tick(&mut self) {
         let now = self.running_ms;
-        self.early.retain(|(at, _)| now < at + EARLY_TTL_MS);
+        self.early.expire(now);
         let live: Vec<Link> = self
             .operations
             .iter()

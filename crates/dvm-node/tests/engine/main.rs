@@ -75,6 +75,30 @@ fn a_denial_destroys_what_is_held_and_no_approval_brings_it_back() {
 }
 
 #[test]
+fn an_act_is_observed_by_the_sites_of_its_score_and_its_secrets_by_a_root() {
+    let mut net = Net::with_key(floor(0, 1));
+    let held = net.sign("n1", "s-1", "demo", b"m");
+    let sites = |run: &serde_json::Value| -> Vec<(String, String)> {
+        let text = |site: &serde_json::Value, name| site[name].as_str().unwrap().to_owned();
+        let sites = run["sites"].as_array().unwrap().iter();
+        sites.map(|site| (text(site, "kind"), text(site, "status"))).collect()
+    };
+    let with = |kinds: &[&str], status: &[&str]| -> Vec<(String, String)> {
+        kinds.iter().zip(status).map(|(k, s)| ((*k).to_owned(), (*s).to_owned())).collect()
+    };
+    let act =
+        ["share_load", "share_rand", "share_ec_mul", "transcript", "share_lin", "finalize_sig"];
+    let publication = ["result_load", "gate_grant", "publish_sig", "confirm"];
+    let runs = net.observed("n1", &held);
+    assert_eq!(sites(&runs[0]), with(&act, &["done"; 6]));
+    assert_eq!(sites(&runs[1]), with(&publication, &["pending", "open", "pending", "pending"]));
+    net.approve_release("n1", &held, "a1");
+    let runs = net.observed("n1", &held);
+    assert_eq!(sites(&runs[1]), with(&publication, &["done"; 4]));
+    assert!(runs[0]["microtrace_root"].is_string() && runs[1]["microtrace_root"].is_null());
+}
+
+#[test]
 fn the_same_idempotency_key_is_the_same_operation_and_another_act_is_refused() {
     let mut net = Net::with_key(floor(0, 0));
     let first = net.sign("n1", "s-1", "demo", b"m");

@@ -5,6 +5,7 @@
 //! lets another rule speak.
 
 mod agreement;
+mod bans;
 mod chain;
 mod gate;
 mod keys;

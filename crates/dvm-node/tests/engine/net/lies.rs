@@ -72,10 +72,14 @@ impl Net {
 
     /// How many events the traces of an operation's runs have here.
     pub fn events(&mut self, at: &str, view: &Value) -> Vec<u64> {
+        let runs = self.observed(at, view);
+        runs.iter().map(|run| run["events"].as_u64().unwrap()).collect()
+    }
+
+    /// The observation of an operation's runs.
+    pub fn observed(&mut self, at: &str, view: &Value) -> Vec<Value> {
         let id = view["intent"].as_str().unwrap().to_owned();
-        let trace = self.json(at, ApiCall::Trace(id));
-        let runs = trace["runs"].as_array().unwrap().iter();
-        runs.map(|run| run["events"].as_u64().unwrap()).collect()
+        self.json(at, ApiCall::Trace(id))["runs"].as_array().unwrap().clone()
     }
 
     pub fn now_ms(&self) -> u64 {
