@@ -1,6 +1,6 @@
 //! `dvm execution list | show | trace`.
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use serde_json::Value;
 
 use super::Global;
@@ -25,12 +25,37 @@ pub(crate) enum ExecutionCommand {
         #[arg(long, value_name = "SECONDS", default_value_t = 0)]
         wait: u64,
     },
-    /// Every event of an execution at this node.
-    #[command(after_help = "Example:\n  dvm execution trace bafyreicid --json")]
+    /// How far an execution is at this node: its sites, its steps, what it waits for.
+    #[command(
+        after_help = "Examples:\n  dvm execution trace bafyreicid --json\n  dvm execution trace bafyreicid --level l1"
+    )]
     Trace {
         /// Intent CID or execution id.
         id: String,
+        /// Only the sites (l1), the same words for every backend; or only the steps (l0).
+        #[arg(long, value_enum)]
+        level: Option<TraceLevel>,
     },
+}
+
+/// What to show of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TraceLevel {
+    /// The sites of the score. What the kernel did within one is told by the microtrace's root alone.
+    L1,
+    /// The steps of the plan.
+    L0,
+}
+
+impl TraceLevel {
+    fn shows(self, field: &str) -> bool {
+        let detail = match self {
+            Self::L1 => ["sites", "microtrace_root"],
+            Self::L0 => ["steps", "backend"],
+        };
+        ["execution_id", "kind", "participants", "terminal"].contains(&field)
+            || detail.contains(&field)
+    }
 }
 
 /// Runs one.
@@ -52,12 +77,24 @@ pub(crate) fn run(global: &Global, command: &ExecutionCommand) -> Result<Exit, F
             let view = show::waiting("waiting", || client.settled(As::Client, id, wait_ms))?;
             Ok(super::sign::tell(global, &view))
         }
-        ExecutionCommand::Trace { id } => {
+        ExecutionCommand::Trace { id, level } => {
             // The execution's own route checks the id; the trace is another view of the same.
             let intent = client.execution(As::Client, id, 0)?.intent;
-            let trace = client.get(As::Client, &format!("/v1/executions/{intent}/trace"))?;
+            let mut trace = client.get(As::Client, &format!("/v1/executions/{intent}/trace"))?;
+            if let Some(level) = level {
+                narrow(&mut trace, *level);
+            }
             show::print(global.json, &trace, text);
             Ok(Exit::Done)
+        }
+    }
+}
+
+/// Leaves what a level shows of each run.
+fn narrow(trace: &mut Value, level: TraceLevel) {
+    for run in trace.get_mut("runs").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(fields) = run.as_object_mut() {
+            fields.retain(|name, _| level.shows(name));
         }
     }
 }
@@ -86,4 +123,31 @@ fn text(trace: &Value) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn sites_are_shown_without_the_backend_and_steps_without_the_sites() {
+        let run = json!({
+            "execution_id": "e", "kind": "act", "participants": [], "terminal": null, "backend": "b/1",
+            "sites": [1], "steps": [2], "microtrace_root": "m", "plan_id": "p", "events": 3,
+        });
+        let fields = |level| {
+            let mut trace = json!({ "runs": [run.clone()] });
+            narrow(&mut trace, level);
+            let mut fields: Vec<_> =
+                trace["runs"][0].as_object().unwrap().keys().cloned().collect();
+            fields.sort();
+            fields
+        };
+        let both = ["execution_id", "kind", "microtrace_root", "participants", "sites", "terminal"];
+        assert_eq!(fields(TraceLevel::L1), both);
+        let steps = ["backend", "execution_id", "kind", "participants", "steps", "terminal"];
+        assert_eq!(fields(TraceLevel::L0), steps);
+    }
 }
