@@ -305,7 +305,7 @@ fn frames_of_all_others_fit_one_call() {
         let all = plan::frame_bytes_max(parties) as usize * (parties - 1);
         assert!(all + (1 << 19) <= dvm_core::limits::CALL_BYTES_MAX);
         // The largest single step: a pair's offer.
-        assert!(plan::frame_bytes_max(parties) > 300_000);
+        assert!(plan::frame_bytes_max(parties) > 2 * 88_049);
     }
 }
 

@@ -31,8 +31,9 @@ pub static SECP256K1: Table = Table {
 const SEAL: u32 = 48;
 const SCALAR: u32 = 32;
 const POINT: u32 = 33;
-/// Both directions of a pair: in each a base OT with 256 proofs of encryption.
-const PAIR_OFFER: Len = Len::fixed(150_000);
+/// Both sides of 256 base OTs: the sender's point with a proof of 64 repetitions, the receiver's 256 proofs of its
+/// choices. And a commitment to the pair's seed.
+const PAIR_OFFER: Len = Len::fixed(87_969 + 32 + SEAL);
 /// A seed and its salt.
 const PAIR_OPEN: Len = Len::fixed(64 + SEAL);
 /// The digest of the pair's set-up.
