@@ -28,8 +28,17 @@ use crate::verify::{Case, CheckedRun, Refused, ensure};
 
 /// What the shares of one signature are shares of.
 enum Terms<'a> {
-    Schnorr { key: Box<SuiteGroupKey>, commitments: BTreeMap<String, Vec<u8>>, message: &'a [u8] },
-    Ecdsa { signers: Roster, public_key: [u8; POINT_BYTES], nonce: NoncePoint, digest: [u8; 32] },
+    Schnorr {
+        key: Box<SuiteGroupKey>,
+        commitments: BTreeMap<String, Vec<u8>>,
+        message: &'a [u8],
+    },
+    Ecdsa {
+        signers: Roster,
+        public_key: [u8; POINT_BYTES],
+        nonce: Box<NoncePoint>,
+        digest: [u8; 32],
+    },
 }
 
 impl<'a> Terms<'a> {
@@ -67,6 +76,7 @@ impl<'a> Terms<'a> {
                     }
                     Some(material) => scaled_nonce(runs, run, &material, (&public_key, &digest))?,
                 };
+                let nonce = nonce.map(Box::new);
                 nonce.map(|nonce| Self::Ecdsa { signers, public_key, nonce, digest })
             }
         };
