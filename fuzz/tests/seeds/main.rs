@@ -116,7 +116,7 @@ fn add_input(seeds: &mut Seeds, input: &BundleInput, name: &str) {
     for (link, bytes) in car::read(&file).unwrap() {
         let target = match schema_of(bytes).as_deref() {
             Some("dvm/bundle/1") => "bundle_root",
-            Some("dvm/bundle-manifest/1") => "bundle_manifest",
+            Some("dvm/bundle-manifest/2") => "bundle_manifest",
             Some("dvm/signature/1") => "signature_block",
             Some("dvm/policy-bundle/1") => "policy_bundle",
             _ => continue,
