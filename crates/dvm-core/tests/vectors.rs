@@ -217,7 +217,14 @@ fn receipts() -> String {
         head: head(),
         time_ms: 1,
     };
-    let chain = ChainEntry { cluster: link(), node: id("n1"), seq: 4, prev: None, receipt: link() };
+    let chain = ChainEntry {
+        cluster: link(),
+        node: id("n1"),
+        seq: 4,
+        prev: None,
+        same_intent: Some(link()),
+        receipt: link(),
+    };
     line(&event) + &line(&permit) + &line(&publication) + &line(&chain)
 }
 

@@ -369,3 +369,20 @@ fn duplicates_and_frames_of_levels_to_come_and_of_other_attempts_change_nothing(
     let again = net.sign("n1", "s-2", "demo", b"m");
     assert_eq!((&again["state"], &again["culprits"]), (&json!("Published"), &json!([])));
 }
+
+#[test]
+fn part_of_a_peer_that_no_bundle_can_hold_is_left_out_and_the_peer_shows_as_missing() {
+    for (entries, missing) in [(None, 0), (Some(16_385), 1)] {
+        let (mut net, view) = lied(move |_, _, message| match message {
+            PeerMessage::Evidence { intent, part: Some(mut part) } => {
+                let first = part.chain.first().cloned();
+                part.chain.extend(entries.zip(first).map_or(vec![], |(n, e)| vec![e; n]));
+                vec![PeerMessage::Evidence { intent, part: Some(part) }]
+            }
+            _ => vec![message],
+        });
+        let report = net.report("n1", &view);
+        assert_eq!(report.missing, vec![id::<NodeId>(LIAR); missing]);
+        assert_eq!(report.complete, missing == 0);
+    }
+}
