@@ -8,7 +8,7 @@ use dvm_sim::{Outcome, Stage};
 const SEEDS: u64 = 40;
 
 /// Seeds that found something, and what.
-const FOUND: [(u64, &str); 30] = [
+const FOUND: [(u64, &str); 31] = [
     (8, "a full disk under one kernel ended the operation there for ever, as denied"),
     (300, "a node whose share was out never heard that another try was published"),
     (313, "a greeting said how far the kernel was at its start, so that an old directory passed"),
@@ -44,6 +44,7 @@ const FOUND: [(u64, &str); 30] = [
     (11056, "a kernel opened its share before the verdict that its grant rests on was durable"),
     (25289, "two coordinators of one intent destroyed each other's held results for ever"),
     (40310, "a try that peers renewed never said what had stopped the one before it"),
+    (77827, "headers told of a run before its start kept it from starting"),
     (89344, "a kernel that held what its node had left before a crash opened no more"),
 ];
 

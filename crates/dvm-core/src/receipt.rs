@@ -238,6 +238,9 @@ impl Artifact for PublishedResult {
 }
 
 /// One place in a node's gapless receipt chain, signed by its policy key.
+///
+/// A node's receipts on one intent are a chain of their own within it, so that an intent's bundle needs no other
+/// entries, however many lie between.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChainEntry {
@@ -249,12 +252,14 @@ pub struct ChainEntry {
     pub seq: u64,
     /// The entry before.
     pub prev: Option<Link>,
+    /// The entry before it that is on the same intent.
+    pub same_intent: Option<Link>,
     /// The receipt at this place.
     pub receipt: Link,
 }
 
 impl Artifact for ChainEntry {
-    const SCHEMA: &'static str = "dvm/chain-entry/1";
+    const SCHEMA: &'static str = "dvm/chain-entry/2";
 }
 
 #[cfg(test)]

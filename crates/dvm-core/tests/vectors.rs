@@ -256,7 +256,14 @@ fn receipts() -> String {
         header: link(),
         time_ms: 1,
     };
-    let chain = ChainEntry { cluster: link(), node: id("n1"), seq: 4, prev: None, receipt: link() };
+    let chain = ChainEntry {
+        cluster: link(),
+        node: id("n1"),
+        seq: 4,
+        prev: None,
+        same_intent: Some(link()),
+        receipt: link(),
+    };
     line(&event)
         + &line(&permit)
         + &line(&publication)

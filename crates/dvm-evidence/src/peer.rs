@@ -51,7 +51,7 @@ pub struct PeerEvidence {
     pub denials: Vec<Signed<Denial>>,
     /// Runs it took part in, in order.
     pub runs: Vec<RunEvidence>,
-    /// The gapless stretch of its receipt chain from the first receipt above to the last.
+    /// The entries of its receipt chain that are on this intent, from the first.
     pub chain: Vec<Signed<ChainEntry>>,
 }
 

@@ -9,8 +9,8 @@
 //! signed; and what peers say of one another agrees.
 //!
 //! Not here: what a bundle leaves out. A peer's missing part is named in the report, not refused; a
-//! receipt left out together with its place shows in that peer's gapless chain, and one whose place
-//! stays, or that was at an end of the part, does not (`spec/evidence.md`, 4).
+//! receipt left out is missed by the next one of that peer on the intent, and the last one is not
+//! (`spec/evidence.md`, 4).
 
 mod agree;
 mod ban;

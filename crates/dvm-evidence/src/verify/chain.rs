@@ -1,4 +1,4 @@
-//! A peer's gapless receipt chain: a receipt that is left out with its place shows.
+//! A peer's receipt chain, as far as it is on this intent: a receipt left out shows, unless it was the last.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,8 @@ pub(crate) fn receipts(part: &PeerEvidence) -> Vec<Link> {
     links
 }
 
-/// The stretch of chain is contiguous, signed, and has each of the part's receipts once.
+/// The entries are signed, each follows the one before it on the same intent, and they are of the part's receipts, each
+/// once.
 pub(crate) fn check_chain(case: &Case<'_>, part: &PeerEvidence) -> Result<(), Refused> {
     let passport = case.history.last().passport(&part.node);
     let mut before: Option<(u64, Link)> = None;
@@ -36,25 +37,16 @@ pub(crate) fn check_chain(case: &Case<'_>, part: &PeerEvidence) -> Result<(), Re
             &path,
             "only the first entry has none before it",
         )?;
-        let follows = before.is_none_or(|(seq, link)| {
-            seq.checked_add(1) == Some(body.seq) && body.prev == Some(link)
-        });
-        ensure(follows, &path, "the chain has a gap before this entry")?;
+        let follows = before.is_none_or(|(seq, _)| seq < body.seq)
+            && body.same_intent == before.map(|(_, link)| link);
+        ensure(follows, &path, "an entry on this intent is missing before this one")?;
         ensure(places.insert(body.receipt), &path, "a receipt has two places in the chain")?;
         before = Some((body.seq, entry.link()));
     }
-    let own = receipts(part);
-    let all_in = own.iter().all(|link| places.contains(link));
+    let own: BTreeSet<Link> = receipts(part).into_iter().collect();
     ensure(
-        all_in,
+        own == places,
         &path_of(&part.node, "chain"),
-        "a receipt of the part has no place in the chain",
-    )?;
-    let mut ends = [part.chain.first(), part.chain.last()].into_iter().flatten();
-    let tight = ends.all(|entry| own.contains(&entry.body.receipt));
-    ensure(
-        tight,
-        &path_of(&part.node, "chain"),
-        "the chain does not begin and end with the part's receipts",
+        "the chain is not of the part's receipts and of no other",
     )
 }

@@ -139,6 +139,7 @@ impl Peer {
             node: self.id.clone(),
             seq: self.chain.len() as u64,
             prev: self.chain.last().map(Signed::link),
+            same_intent: self.chain[self.chain_from..].last().map(Signed::link),
             receipt,
         };
         self.chain.push(Signed::new(entry, &policy_key(&self.id)));

@@ -2,7 +2,7 @@
 //!
 //! What: Functionality 3.5 of DKLs23 (eprint 2023/765) by base OT, OT extension and DKLs19's multiplication.
 //! Source: the papers named in the files; parameters, hashes, tags and messages are those of dkls23-core 0.6.2, with
-//! which this talks in both directions. Why there is one of our own, and what is different inside: decision 0012.
+//! which this talks in both directions. Why there is one of our own, and what is different inside: decision 0013.
 //! Always true: randomness is what the generator and the inputs of a step make of each other (`own/hedge.rs`), so a
 //! generator that repeats itself gives nothing away; what a peer sends is read whole, or refused, before anything
 //! secret is touched.

@@ -111,9 +111,9 @@ impl Engine {
 
     /// The bundle; a peer whose part does not hold together with what is known here is left out, and shows as missing.
     fn vetted_bundle(&self, input: BundleInput) -> Result<Vec<u8>, BundleRefused> {
-        let mut bundle = dvm_evidence::write_bundle(input.clone(), &self.policy_key)?;
-        if self.holds(&bundle) {
-            return Ok(bundle);
+        let mut best = dvm_evidence::write_bundle(input.clone(), &self.policy_key);
+        if best.as_ref().is_ok_and(|bundle| self.holds(bundle)) {
+            return best;
         }
         // Which of two parts that contradict each other is odd, a refusal does not say: this node's own stands first.
         let mut kept = input.clone();
@@ -124,14 +124,14 @@ impl Engine {
             let own = part.node == self.me;
             let mut more = kept.clone();
             more.parts.push(part);
-            let made = dvm_evidence::write_bundle(more.clone(), &self.policy_key)?;
-            if self.holds(&made) {
-                (kept, bundle) = (more, made);
-            } else if own {
-                break;
+            // A peer's part that no bundle can hold is odd, too.
+            match dvm_evidence::write_bundle(more.clone(), &self.policy_key) {
+                Ok(made) if self.holds(&made) => (kept, best) = (more, Ok(made)),
+                _ if own => break,
+                _ => {}
             }
         }
-        Ok(bundle)
+        best
     }
 
     fn holds(&self, bundle: &[u8]) -> bool {
@@ -143,14 +143,7 @@ impl Engine {
         let op = self.operations.get(intent)?;
         let runs =
             op.runs.iter().filter_map(|id| self.run_evidence(id, self.runs.get(id)?)).collect();
-        let (first, last) = (op.receipts.first().copied(), op.receipts.last().copied());
-        let chain = match (first, last) {
-            (Some(first), Some(last)) => {
-                let range = usize::try_from(first).ok()?..=usize::try_from(last).ok()?;
-                self.chain.get(range).map(<[_]>::to_vec).unwrap_or_default()
-            }
-            _ => Vec::new(),
-        };
+        let chain = op.receipts.iter().filter_map(|seq| self.chain_entry(*seq).cloned()).collect();
         Some(PeerEvidence {
             node: self.me.clone(),
             admissions: op.admissions.clone(),

@@ -141,9 +141,9 @@ impl Engine {
                 run.permits_next = permits;
                 run.level_since_ms = now;
                 run.soft_at_ms = now;
-                let fresh = !run.started;
                 run.started = true;
-                if fresh && run.events.is_empty() {
+                // What peers told of the run before its start is on record already; its start is not.
+                if run.vm.level() == 0 {
                     self.feed(run_id, TraceEvent::Start);
                 } else {
                     self.resume_level(run_id);

@@ -144,8 +144,7 @@ impl Engine {
     }
 
     fn receipt_at(&self, seq: u64) -> Option<String> {
-        let entry = self.chain.get(usize::try_from(seq).ok()?)?;
-        Some(entry.body.receipt.to_string())
+        Some(self.chain_entry(seq)?.body.receipt.to_string())
     }
 
     pub(super) fn api_query(&mut self, token: Token, call: &ApiCall) {

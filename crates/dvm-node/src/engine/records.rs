@@ -269,24 +269,32 @@ impl Engine {
         self.write(writes);
     }
 
-    /// Appends a receipt on an operation to this node's gapless chain.
+    /// Appends a receipt on an operation to this node's gapless chain, after the last one on it.
     fn chain_receipt(&mut self, link: &Link, receipt: Link) {
-        let seq = self.chain_place(receipt);
+        let last = self.operations.get(link).and_then(|op| op.receipts.last());
+        let same_intent = last.and_then(|seq| self.chain_entry(*seq)).map(Signed::link);
+        let seq = self.chain_place(receipt, same_intent);
         if let Some(op) = self.operations.get_mut(link) {
             op.receipts.push(seq);
         }
     }
 
     /// The place in the chain that a receipt is given.
-    fn chain_place(&mut self, receipt: Link) -> u64 {
+    fn chain_place(&mut self, receipt: Link, same_intent: Option<Link>) -> u64 {
         let prev = self.chain.last().map(Signed::link);
         let seq = self.chain.len() as u64;
-        let entry = ChainEntry { cluster: self.cluster, node: self.me.clone(), seq, prev, receipt };
+        let (cluster, node) = (self.cluster, self.me.clone());
+        let entry = ChainEntry { cluster, node, seq, prev, same_intent, receipt };
         let entry = Signed::new(entry, &self.policy_key);
         let value = codec::encode(&entry);
         self.chain.push(entry);
         self.write(vec![put(Table::Chain, seq.to_be_bytes(), value)]);
         seq
+    }
+
+    /// A place in the chain.
+    pub(super) fn chain_entry(&self, seq: u64) -> Option<&Signed<ChainEntry>> {
+        self.chain.get(usize::try_from(seq).ok()?)
     }
 
     pub(super) fn record_verdict(
@@ -328,7 +336,7 @@ impl Engine {
         let held = self.runs.get(&act_run).is_some_and(|run| run.permit_receipt.is_some());
         if !held {
             // The end of a result whose own record a crash took: no bundle could show what it follows.
-            let place = self.chain_place(receipt.link());
+            let place = self.chain_place(receipt.link(), None);
             return self.log("receipt without its run", format!("{link} {place}"), None);
         }
         self.chain_receipt(link, receipt.link());

@@ -295,6 +295,32 @@ fn odd_view_names_its_sender_if_it_answers_and_leaves_it_out_if_it_does_not() {
 }
 
 #[test]
+fn headers_told_before_a_publication_has_started_do_not_keep_it_from_starting() {
+    for told in [0, 1, 2] {
+        let mut held = Vec::new();
+        let (mut net, view) = lied(move |_, of_act, message| match &message {
+            PeerMessage::Frame(_) if is_at(&message, (true, 2), of_act) => {
+                held.push(message);
+                Vec::new()
+            }
+            // The victim ends the act, and hears this while it asks its kernel to start the publication.
+            PeerMessage::Frame(frame) if is_at(&message, (false, 1), of_act) => {
+                let (execution_id, level) = (frame.header.body.execution_id, 1);
+                let headers = Some(vec![frame.header.clone(); told]);
+                let mut said = std::mem::take(&mut held);
+                said.push(PeerMessage::Headers { execution_id, level, headers });
+                said.push(message);
+                said
+            }
+            _ => vec![message],
+        });
+        assert_eq!(view["state"], "Published", "{told} headers: {view:#}");
+        assert_eq!((&view["attempt"], &view["culprits"]), (&json!(1), &json!([])));
+        assert!(net.verifies("demo", b"m", &view));
+    }
+}
+
+#[test]
 fn party_that_stops_every_run_is_named_and_routed_around() {
     let (mut net, view) = lied(|_, of_act, message| match &message {
         PeerMessage::Frame(frame) if of_act => {
@@ -342,4 +368,21 @@ fn duplicates_and_frames_of_levels_to_come_and_of_other_attempts_change_nothing(
     // Frames of the first signature, brought into the second.
     let again = net.sign("n1", "s-2", "demo", b"m");
     assert_eq!((&again["state"], &again["culprits"]), (&json!("Published"), &json!([])));
+}
+
+#[test]
+fn part_of_a_peer_that_no_bundle_can_hold_is_left_out_and_the_peer_shows_as_missing() {
+    for (entries, missing) in [(None, 0), (Some(16_385), 1)] {
+        let (mut net, view) = lied(move |_, _, message| match message {
+            PeerMessage::Evidence { intent, part: Some(mut part) } => {
+                let first = part.chain.first().cloned();
+                part.chain.extend(entries.zip(first).map_or(vec![], |(n, e)| vec![e; n]));
+                vec![PeerMessage::Evidence { intent, part: Some(part) }]
+            }
+            _ => vec![message],
+        });
+        let report = net.report("n1", &view);
+        assert_eq!(report.missing, vec![id::<NodeId>(LIAR); missing]);
+        assert_eq!(report.complete, missing == 0);
+    }
 }

@@ -10,11 +10,11 @@ fn bodies() -> Vec<ChainEntry> {
     world().input.parts[0].chain.iter().map(|entry| entry.body.clone()).collect()
 }
 
-/// Signs entries as `n1`, each naming the one before it.
+/// Signs entries as `n1`, each naming the one before it on this intent.
 fn linked(bodies: Vec<ChainEntry>) -> Vec<Signed<ChainEntry>> {
     let mut chain: Vec<Signed<ChainEntry>> = Vec::new();
     for mut body in bodies {
-        body.prev = chain.last().map_or(body.prev, |last| Some(last.link()));
+        body.same_intent = chain.last().map(Signed::link);
         chain.push(by_policy("n1", body));
     }
     chain
@@ -40,25 +40,28 @@ fn a_chain_entry_by_another_key_or_of_another_chain_is_refused() {
 }
 
 #[test]
-fn a_gap_in_a_chain_is_refused_however_it_is_signed() {
-    let what = "the chain has a gap before this entry";
-    let mut skipped = bodies();
-    skipped[1].seq += 1;
-    refused(linked(skipped), "peers/n1/chain/1", what);
-    let mut repeated = bodies();
-    repeated[1].seq = repeated[0].seq;
-    refused(linked(repeated), "peers/n1/chain/1", what);
-    let unlinked: Vec<_> = bodies()
-        .into_iter()
-        .map(|mut body| {
-            body.prev = Some(Link::of_raw(b"x"));
-            by_policy("n1", body)
-        })
-        .collect();
-    refused(unlinked, "peers/n1/chain/1", what);
-    let mut cut = bodies();
-    cut.remove(1);
-    refused(linked(cut), "peers/n1/chain/1", what);
+fn entries_that_do_not_follow_one_another_are_refused_however_they_are_signed() {
+    let what = "an entry on this intent is missing before this one";
+    for seq in [0, 1] {
+        let mut again = bodies();
+        again[1].seq = again[0].seq - 1 + seq;
+        refused(linked(again), "peers/n1/chain/1", what);
+    }
+    let naming = |at: usize, before: Option<Link>| {
+        let mut chain = world().input.parts[0].chain.clone();
+        let body = ChainEntry { same_intent: before, ..chain[at].body.clone() };
+        chain[at] = by_policy("n1", body);
+        chain
+    };
+    let stranger = Some(Link::of_raw(b"x"));
+    refused(naming(0, stranger), "peers/n1/chain/0", what);
+    refused(naming(1, stranger), "peers/n1/chain/1", what);
+    refused(naming(1, None), "peers/n1/chain/1", what);
+    for left_out in [0, 1] {
+        let mut cut = world().input.parts[0].chain.clone();
+        cut.remove(left_out);
+        refused(cut, &format!("peers/n1/chain/{left_out}"), what);
+    }
 }
 
 #[test]
@@ -73,28 +76,22 @@ fn only_the_first_place_has_none_before_it() {
 }
 
 #[test]
-fn a_receipt_that_is_left_out_twice_or_hidden_by_strangers_is_refused() {
+fn a_chain_is_of_the_parts_receipts_and_of_no_other() {
     let mut twice = bodies();
     twice[1].receipt = twice[0].receipt;
     refused(linked(twice), "peers/n1/chain/1", "a receipt has two places in the chain");
-    // A denial among the verdicts left out of the part, its place given to another receipt.
+    let what = "the chain is not of the part's receipts and of no other";
     let mut hidden = bodies();
-    hidden[1].receipt = Link::of_raw(b"another intent's");
-    let what = "a receipt of the part has no place in the chain";
+    hidden[1].receipt = Link::of_raw(b"another's");
     refused(linked(hidden), "peers/n1/chain", what);
-    let ends = "the chain does not begin and end with the part's receipts";
     let mut longer = bodies();
     let last = longer[longer.len() - 1].clone();
     longer.push(ChainEntry { seq: last.seq + 1, receipt: Link::of_raw(b"later"), ..last });
-    refused(linked(longer), "peers/n1/chain", ends);
-    let mut earlier = bodies();
-    let first = earlier[0].clone();
-    earlier.insert(0, ChainEntry { seq: first.seq - 1, receipt: Link::of_raw(b"e"), ..first });
-    refused(linked(earlier), "peers/n1/chain", ends);
+    refused(linked(longer), "peers/n1/chain", what);
 }
 
 #[test]
-fn a_denial_left_out_with_its_place_breaks_the_chain() {
+fn a_denial_left_out_with_or_without_its_place_is_missed_unless_it_was_the_last() {
     use dvm_core::ReasonCode;
     use dvm_core::admission::Purpose;
     let mut rig = crate::rig::Rig::active(dvm_core::intent::Backend::FrostEd25519);
@@ -105,12 +102,24 @@ fn a_denial_left_out_with_its_place_breaks_the_chain() {
     rig.judge(&node, &Purpose::Admit, &[ReasonCode::NotAuthorized]);
     let cluster = rig.cluster();
     assert!(dvm_evidence::verify(&rig.bundle(), cluster).is_ok());
-    let mut input = rig.input();
-    input.parts[0].admissions.remove(1);
-    // Without its receipt the place stays, as it would for another intent's receipt: the chain is whole.
-    assert!(dvm_evidence::verify(&crate::rig::write(input.clone()), cluster).is_ok());
-    // Without its place the chain is broken; nobody but the node itself can mend it.
-    input.parts[0].chain.remove(1);
-    let refused = dvm_evidence::verify(&crate::rig::write(input), cluster).unwrap_err();
-    assert_refused(&refused, "peers/n1/chain/1", "the chain has a gap before this entry");
+    let without = |denial: usize, places: &[usize]| {
+        let mut input = rig.input();
+        input.parts[0].admissions.remove(denial);
+        places.iter().for_each(|place| drop(input.parts[0].chain.remove(*place)));
+        dvm_evidence::verify(&crate::rig::write(input), cluster)
+    };
+    for denial in [0, 1] {
+        let what = "the chain is not of the part's receipts and of no other";
+        assert_refused(&without(denial, &[]).unwrap_err(), "peers/n1/chain", what);
+        let what = "an entry on this intent is missing before this one";
+        let place = format!("peers/n1/chain/{denial}");
+        assert_refused(&without(denial, &[denial]).unwrap_err(), &place, what);
+    }
+    assert_refused(
+        &without(2, &[]).unwrap_err(),
+        "peers/n1/chain",
+        "the chain is not of the part's receipts and of no other",
+    );
+    // Nothing after it names it.
+    assert!(without(2, &[2]).is_ok());
 }
