@@ -50,6 +50,12 @@ pub struct ExecutionView {
     pub result_ref: Option<String>,
     /// The signature, once published.
     pub signature_hex: Option<String>,
+    /// Of a published transaction: what `eth_sendRawTransaction` takes. Not in lists.
+    #[serde(default)]
+    pub raw_transaction_hex: Option<String>,
+    /// The name that it has on its chain. Not in lists.
+    #[serde(default)]
+    pub transaction_hash: Option<String>,
     /// CIDs of this node's receipts on it, in chain order.
     pub receipts: Vec<String>,
     /// CID of this node's TraceRoot per run.
@@ -188,6 +194,20 @@ pub enum ActRequest {
         key_id: String,
         /// 32 bytes, hex.
         digest_hex: String,
+    },
+    /// Sign a transaction of an EVM chain.
+    #[serde(rename = "sign.evm_transaction")]
+    SignEvmTransaction {
+        /// The key.
+        key_id: String,
+        /// The key below it that signs, such as `m/0/7`; `m`, the key itself, if absent.
+        #[serde(default)]
+        path: Option<String>,
+        /// The sender, if it is to be compared with the key's address: `0x` and 40 hex digits.
+        #[serde(default)]
+        from: Option<String>,
+        /// The unsigned payload, hex: the type byte and the fields, or the nine fields of EIP-155.
+        transaction_hex: String,
     },
 }
 

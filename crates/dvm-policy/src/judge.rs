@@ -24,7 +24,7 @@ use dvm_governance::{
 
 use crate::files::PolicySet;
 use crate::ledger::Ledger;
-use crate::request::{Facts, Role, Tally, pays_from};
+use crate::request::{Facts, Role, Tally, account_of};
 
 /// What both kinds of judgement rest on.
 #[derive(Clone, Copy, Debug)]
@@ -172,7 +172,7 @@ impl Judge<'_> {
         }
         if let (Act::SignEvmTransaction { path, from, .. }, Some(record)) =
             (&intent.act, authority.record())
-            && !pays_from(&record.ready, path, from)
+            && account_of(&record.ready, path) != Some(*from)
         {
             return Err(denied("sender", ReasonCode::BindingMismatch));
         }

@@ -16,7 +16,7 @@ mod request;
 pub use files::{LoadRefused, PolicyBundle, PolicyFile, PolicySet};
 pub use judge::{JudgeInput, Judgement, admission_receipt, admit, release};
 pub use ledger::Ledger;
-pub use request::Role;
+pub use request::{Role, account_of};
 
 #[cfg(test)]
 mod tests;

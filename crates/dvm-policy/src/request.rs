@@ -71,11 +71,11 @@ pub(crate) struct Facts<'a> {
     pub(crate) transaction: Option<&'a Transaction>,
 }
 
-/// Whether a transaction's sender is the address of this key at the act's path.
-pub(crate) fn pays_from(ready: &KeyReady, path: &[u32], from: &Address20) -> bool {
-    let derived = ready.chain_code.map(|code| bip32::derive(&ready.public_key, &code.0, path));
-    let address = derived.and_then(Result::ok).and_then(|key| address_of(key.public_key()));
-    address == Some(from.0)
+/// The account on EVM chains of this key at this path; none for a key that signs otherwise.
+pub fn account_of(ready: &KeyReady, path: &[u32]) -> Option<Address20> {
+    let code = ready.chain_code?;
+    let key = bip32::derive(&ready.public_key, &code.0, path).ok()?;
+    address_of(key.public_key()).map(Address20)
 }
 
 /// What Cedar could not take, in its own words. Only for the private receipt.

@@ -83,6 +83,8 @@ pub(crate) fn execution(view: &ExecutionView) -> String {
     row("approvals", &view.approvals.join(", "));
     row("result ref", view.result_ref.as_deref().unwrap_or_default());
     row("signature", view.signature_hex.as_deref().unwrap_or_default());
+    row("transaction", view.transaction_hash.as_deref().unwrap_or_default());
+    row("raw", view.raw_transaction_hex.as_deref().unwrap_or_default());
     for receipt in &view.receipts {
         row("receipt", receipt);
     }
@@ -111,6 +113,10 @@ pub(crate) fn next_step(view: &ExecutionView) -> String {
             "the key has no authority yet: governors run `dvm gov propose activate {} …`",
             view.key_id
         ),
+        "Published" if view.raw_transaction_hex.is_some() => {
+            "send the raw transaction to its chain: `eth_sendRawTransaction` of any Ethereum node"
+                .to_owned()
+        }
         "Published" => String::new(),
         "AwaitingApproval" => approve("admit"),
         "Executed" if code.is_none_or(|code| code == ReasonCode::ApprovalsMissing) => {
@@ -166,6 +172,8 @@ mod tests {
             signers: Vec::new(),
             result_ref: None,
             signature_hex: None,
+            raw_transaction_hex: None,
+            transaction_hash: None,
             receipts: Vec::new(),
             trace_roots: std::collections::BTreeMap::new(),
             approvals: Vec::new(),

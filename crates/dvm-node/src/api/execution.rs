@@ -7,10 +7,11 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use dvm_act::evm::{PAYLOAD_BYTES_MAX, Transaction};
 use dvm_core::intent::{Act, Backend};
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
-use dvm_core::{B32, KeyId, NodeId};
+use dvm_core::{Address20, B32, KeyId, NodeId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -81,7 +82,42 @@ fn act_of(request: ActRequest) -> Answer<(Act, Option<Vec<u8>>)> {
                 digest.ok_or_else(|| ApiError::form("`digest_hex` is not 64 hex digits"))?;
             Ok((Act::SignDigest { key_id: key(&key_id)?, key_epoch: 1, digest }, None))
         }
+        ActRequest::SignEvmTransaction { key_id, path, from, transaction_hex } => {
+            transaction_of(key(&key_id)?, path.as_deref(), from.as_deref(), &transaction_hex)
+        }
     }
+}
+
+fn transaction_of(
+    key_id: KeyId,
+    path: Option<&str>,
+    from: Option<&str>,
+    payload: &str,
+) -> Answer<(Act, Option<Vec<u8>>)> {
+    // Two digits a byte: longer ones are not decoded.
+    if payload.len() > 2 * PAYLOAD_BYTES_MAX {
+        return Err(ApiError::too_large());
+    }
+    let payload = hex::decode(payload)
+        .map_err(|_| ApiError::form("`transaction_hex` is not hex, two digits a byte"))?;
+    // The engine fills in an absent sender, which no account is.
+    let from = from
+        .map_or(Some(Address20::default()), |from| Address20::from_hex(from.strip_prefix("0x")?));
+    let from = from.ok_or_else(|| ApiError::form("`from` is not `0x` and 40 hex digits"))?;
+    let path = path_of(path.unwrap_or("m"))
+        .ok_or_else(|| ApiError::form("`path` is not like `m/0/7`, without hardened indices"))?;
+    // Here so that the caller learns what is wrong with it; every judge parses for itself.
+    Transaction::parse(&payload).map_err(|e| ApiError::new(e.code(), e.to_string()))?;
+    let (transaction, len) = (Link::of_raw(&payload), payload.len() as u64);
+    let act = Act::SignEvmTransaction { key_id, key_epoch: 1, path, from, transaction, len };
+    Ok((act, Some(payload)))
+}
+
+fn path_of(text: &str) -> Option<Vec<u32>> {
+    let components = text.strip_prefix('m')?;
+    let path: Option<Vec<u32>> = components.split('/').skip(1).map(|c| c.parse().ok()).collect();
+    // Written in one way: no `+7`, no `007`, nothing between `m` and the first `/`.
+    path.filter(|path| dvm_act::path_text(path) == text)
 }
 
 fn check_role(caller: &Caller, act: &Act) -> Answer<()> {

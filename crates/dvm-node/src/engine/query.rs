@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use dvm_act::evm::{Signed, Transaction};
 use dvm_core::bytes::B32;
+use dvm_core::intent::Act;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
 use dvm_core::sighting::FencingRecord;
@@ -22,6 +24,14 @@ pub(super) struct Waiter {
     intent: Link,
     until_ms: u64,
     until_executed: bool,
+}
+
+/// The transaction with its published signature, once it recovers to the sender that was approved.
+fn signed_transaction(op: &Operation) -> Option<Signed> {
+    let Act::SignEvmTransaction { from, .. } = &op.intent.act else { return None };
+    let signature = op.result.as_ref()?.0.as_slice().try_into().ok()?;
+    let transaction = Transaction::parse(op.content.as_ref()?).ok()?;
+    transaction.signed(&from.0, signature).ok()
 }
 
 impl Engine {
@@ -93,7 +103,14 @@ impl Engine {
     }
 
     pub(super) fn execution_view(&self, intent: &Link) -> Value {
-        let view = self.operations.get(intent).map(|op| self.view(intent, op));
+        let view = self.operations.get(intent).map(|op| {
+            let mut view = self.view(intent, op);
+            if let Some(signed) = signed_transaction(op) {
+                view.raw_transaction_hex = Some(format!("0x{}", hex::encode(signed.raw())));
+                view.transaction_hash = Some(format!("0x{}", hex::encode(signed.hash())));
+            }
+            view
+        });
         view.and_then(|v| serde_json::to_value(v).ok()).unwrap_or(Value::Null)
     }
 
@@ -131,6 +148,8 @@ impl Engine {
             signers: signers.unwrap_or_default().iter().map(ToString::to_string).collect(),
             result_ref: op.result_ref.map(|r| r.hex()),
             signature_hex: self.result_of(intent).filter(|_| !is_key).map(|r| hex::encode(&r.0)),
+            raw_transaction_hex: None,
+            transaction_hash: None,
             receipts: op.receipts.iter().filter_map(|seq| self.receipt_at(*seq)).collect(),
             trace_roots,
             approvals: op

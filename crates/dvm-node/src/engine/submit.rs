@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dvm_core::bytes::Bytes;
+use dvm_core::bytes::{Address20, Bytes};
 use dvm_core::ids::{IdempotencyKey, PersonId, Tenant};
 use dvm_core::intent::{Act, CanonicalIntent, Scope};
 use dvm_core::limits;
@@ -56,7 +56,7 @@ impl Engine {
     /// The operation this request names: the one it named before, or a new one.
     fn intent_of(&mut self, s: Submission) -> Result<Link, (ReasonCode, &'static str)> {
         let slot = (s.tenant.clone(), s.idempotency_key.clone());
-        let act = self.with_epoch(s.act);
+        let act = self.with_sender(self.with_epoch(s.act))?;
         if let Some(known) = self.by_key.get(&slot).copied() {
             let same = self.operations.get(&known).is_some_and(|op| {
                 op.intent.act == act
@@ -99,6 +99,25 @@ impl Engine {
             *roster = self.manifest.nodes.iter().map(|p| p.node.clone()).collect();
         }
         act
+    }
+
+    /// A transaction's act names the account that pays; a client need not know it.
+    fn with_sender(&self, mut act: Act) -> Result<Act, (ReasonCode, &'static str)> {
+        if let Act::SignEvmTransaction { key_id, path, from, .. } = &mut act
+            && let Some(record) = self.authority.key(key_id)
+        {
+            let no_account = "this key has no account on EVM chains, or none at this path; \
+                use a key of backend `dkls23-secp256k1`";
+            let account = dvm_policy::account_of(&record.ready, path)
+                .ok_or((ReasonCode::PayloadRejected, no_account))?;
+            if *from == Address20::default() {
+                *from = account;
+            } else if *from != account {
+                let other = "`from` is not the address of this key at this path";
+                return Err((ReasonCode::BindingMismatch, other));
+            }
+        }
+        Ok(act)
     }
 
     /// Takes an intent in, from a client or a peer: parsed, deduplicated, recorded.

@@ -1,11 +1,12 @@
-//! `dvm sign message | digest`, and what every submission shares.
+//! `dvm sign message | digest | evm`, and what every submission shares.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
+use dvm_act::evm::{Fields, Transaction, eip55};
 use dvm_core::limits;
 use dvm_node::views::ExecutionView;
 use rand_core::{OsRng, RngCore};
@@ -15,6 +16,9 @@ use super::Global;
 use super::exit::{Exit, Failure};
 use crate::client::As;
 use crate::show;
+
+/// Bytes of a transaction's JSON: hex of the longest payload twice over, and room for white space.
+const TX_JSON_BYTES_MAX: u64 = 1 << 20;
 
 /// What every submission takes.
 #[derive(Clone, Debug, Args)]
@@ -63,6 +67,33 @@ pub(crate) enum SignCommand {
         #[command(flatten)]
         submit: SubmitArgs,
     },
+    /// Sign a transaction of an EVM chain: EIP-1559, EIP-2930, or legacy with a chain id.
+    #[command(after_help = "Examples:
+  dvm sign evm --key treasury --tx tx.json --wait 60
+  dvm sign evm --key treasury --path m/0/7 --tx - --raw-file signed.hex < tx.json
+
+The file has the fields of Ethereum's JSON-RPC, and all of them: nothing is asked of a node or guessed.
+  { \"chainId\": \"0x1\", \"nonce\": \"0x9\", \"to\": \"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed\",
+    \"value\": \"0xde0b6b3a7640000\", \"gas\": \"0x5208\",
+    \"maxFeePerGas\": \"0x6fc23ac00\", \"maxPriorityFeePerGas\": \"0x59682f00\" }
+With `gasPrice` instead of the two fees it is a legacy transaction, with `gasPrice` and `accessList` one of
+EIP-2930. `input` is a call's data. `\"to\": null` creates a contract. `from`, if given, must be the key's address.")]
+    Evm {
+        /// The key: one of backend `dkls23-secp256k1`.
+        #[arg(long)]
+        key: String,
+        /// Derives the key that signs, by BIP-32 and without hardened indices.
+        #[arg(long, value_name = "PATH", default_value = "m")]
+        path: String,
+        /// The transaction, as JSON; `-` for standard input.
+        #[arg(long, value_name = "FILE")]
+        tx: PathBuf,
+        /// Where to write the signed transaction once it is published: `0x` and hex, for `eth_sendRawTransaction`.
+        #[arg(long, value_name = "FILE")]
+        raw_file: Option<PathBuf>,
+        #[command(flatten)]
+        submit: SubmitArgs,
+    },
 }
 
 /// Runs one.
@@ -70,7 +101,7 @@ pub(crate) fn run(global: &Global, command: &SignCommand) -> Result<Exit, Failur
     match command {
         SignCommand::Message { key, file, text, signature_file, submit: args } => {
             let content = match (file, text) {
-                (Some(file), _) => read_content(file)?,
+                (Some(file), _) => read_bounded(file, limits::CONTENT_BYTES_MAX as u64)?,
                 (None, text) => text.clone().unwrap_or_default().into_bytes(),
             };
             let message = STANDARD.encode(content);
@@ -86,11 +117,32 @@ pub(crate) fn run(global: &Global, command: &SignCommand) -> Result<Exit, Failur
             let act = json!({ "type": "sign.digest", "key_id": key, "digest_hex": digest });
             submit(global, As::Client, &act, args)
         }
+        SignCommand::Evm { key, path, tx, raw_file, submit: args } => {
+            let (sender, transaction) = read_transaction(tx)?;
+            let act = json!({
+                "type": "sign.evm_transaction", "key_id": key, "path": path,
+                "from": sender.map(|sender| eip55(&sender)),
+                "transaction_hex": hex::encode(transaction.payload()),
+            });
+            let view = submitted(global, As::Client, &act, args)?;
+            if let (Some(file), Some(raw)) = (raw_file, &view.raw_transaction_hex) {
+                std::fs::write(file, format!("{raw}\n")).map_err(Failure::file(file))?;
+            }
+            Ok(tell(global, &view))
+        }
     }
 }
 
-fn read_content(path: &PathBuf) -> Result<Vec<u8>, Failure> {
-    let most = limits::CONTENT_BYTES_MAX as u64;
+/// The sender, if the file names one, and the transaction.
+fn read_transaction(path: &Path) -> Result<(Option<[u8; 20]>, Transaction), Failure> {
+    let json = read_bounded(path, TX_JSON_BYTES_MAX)?;
+    let fields: Fields = serde_json::from_slice(&json).map_err(|e| Failure::form(path, e))?;
+    let sender = fields.sender().map_err(|e| Failure::form(path, e))?;
+    let transaction = fields.transaction().map_err(|e| Failure::form(path, e))?;
+    Ok((sender, transaction))
+}
+
+fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
     let mut content = Vec::new();
     let read = if path.as_os_str() == "-" {
         std::io::stdin().lock().take(most + 1).read_to_end(&mut content)
@@ -100,10 +152,7 @@ fn read_content(path: &PathBuf) -> Result<Vec<u8>, Failure> {
     };
     read.map_err(Failure::file(path))?;
     if content.len() as u64 > most {
-        return Err(Failure::form(
-            path,
-            format!("more than {most} bytes cannot be signed at once"),
-        ));
+        return Err(Failure::form(path, format!("more than {most} bytes are not taken")));
     }
     Ok(content)
 }
