@@ -5,6 +5,8 @@ use std::hash::Hash;
 use std::ops::Deref;
 
 use dvm_microcode::dkg::{Agreed, Committed, Opened, Shared, Unconfirmed, VerifiedOpening};
+use dvm_microcode::dkls23::own::OwnVole;
+use dvm_microcode::dkls23::{self, Checked, Multiplied, ScaledTriple, Terms, Triple, pair};
 use dvm_microcode::sign::Nonces;
 use dvm_microcode::{EcdsaShare, Ed25519, KeyShare, OneTime, Secp256k1, Secp256k1Tr, Secret};
 use static_assertions::assert_not_impl_any;
@@ -46,6 +48,16 @@ assert_secret!(
     Agreed<Ed25519>,
     Agreed<Secp256k1Tr>,
     Agreed<Secp256k1>,
+    Terms,
+    dkls23::Committed<OwnVole>,
+    Multiplied<OwnVole>,
+    Checked,
+    Triple,
+    ScaledTriple,
+    pair::Offered<OwnVole>,
+    pair::Opened<OwnVole>,
+    pair::Unconfirmed<OwnVole>,
+    pair::PairOf<OwnVole>,
 );
 
 /// Each file under `tests/compile_fail` is a mistake that must not compile, with the compiler's answer beside it.

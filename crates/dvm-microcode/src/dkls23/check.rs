@@ -132,9 +132,9 @@ fn consistent(
     opened: &OpenedNonce,
     answer: &Answer,
 ) -> bool {
-    let inputs = chi.expose(|chi| [opened.nonce() * chi, opened.key() * chi]);
-    let shares = d.expose(|d| d.map(|d| ProjectivePoint::mul_by_generator(&d)));
-    let [u, v] = shares;
+    let [nonce, key] = chi.expose(|chi| [opened.nonce() * chi, opened.key() * chi]);
+    let [u, v] = d.expose(|d| d.map(|d| ProjectivePoint::mul_by_generator(&d)));
     let [gamma_u, gamma_v] = answer.gammas;
-    inputs == [u + gamma_u, v + gamma_v]
+    let (same_nonce, same_key) = (nonce == u + gamma_u, key == v + gamma_v);
+    same_nonce && same_key
 }
