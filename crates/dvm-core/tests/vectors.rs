@@ -214,6 +214,10 @@ fn receipts() -> String {
         aborted: None,
         time_ms: 1,
     };
+    line(&event) + &line(&permit)
+}
+
+fn publications() -> String {
     let facts = ResultFacts {
         execution_id: b32(4),
         digest: b32(15),
@@ -242,6 +246,10 @@ fn receipts() -> String {
     let material = Some(Material { batch: b32(25), index: 31 });
     let facts = ResultFacts { material, ..publication.facts.clone() };
     let spent = PublicationReceipt { result_ref: facts.result_ref(), facts, ..publication.clone() };
+    line(&publication) + &line(&spent)
+}
+
+fn ban_and_place() -> String {
     let ban = BanRecord {
         cluster: link(),
         node: id("n1"),
@@ -264,12 +272,7 @@ fn receipts() -> String {
         same_intent: Some(link()),
         receipt: link(),
     };
-    line(&event)
-        + &line(&permit)
-        + &line(&publication)
-        + &line(&spent)
-        + &line(&ban)
-        + &line(&chain)
+    line(&ban) + &line(&chain)
 }
 
 fn traces() -> String {
@@ -432,6 +435,8 @@ fn every_artifact_has_the_pinned_bytes() {
         runs(),
         frames(),
         receipts(),
+        publications(),
+        ban_and_place(),
         traces(),
         governance(),
         kernel_calls(),

@@ -57,6 +57,17 @@ pub(crate) fn check_judgement(
     ensure(fresh, ReasonCode::StaleEpoch, "the judgement was made at another head")
 }
 
+/// Refuses an admission that is not this node's own of this intent at this head, or that says no.
+fn check_admitted(
+    pinned: &Pinned,
+    admission: &Signed<AdmissionReceipt>,
+    intent: &CanonicalIntent,
+) -> Result<(), Stop> {
+    check_judgement(pinned, admission, intent, &Purpose::Admit)?;
+    let allowed = admission.body.verdict == Verdict::Allow;
+    ensure(allowed, ReasonCode::PolicyDenied, "the node did not admit it")
+}
+
 /// Refuses a transaction whose text shows another sender than the account that the key signs for.
 fn check_sender(act: &Act, record: Option<&KeyRecord>) -> Result<(), Stop> {
     let Act::SignEvmTransaction { path, from, .. } = act else { return Ok(()) };
@@ -91,18 +102,14 @@ impl Kernel {
         let act = dvm_act::parse(&intent, content.as_ref().map(|c| c.0.as_slice()))
             .map_err(|error| Stop::refused(error.code(), "the act does not parse"))?;
         check_sender(&intent.act, authority.record())?;
-        check_judgement(pinned, &admission, &intent, &Purpose::Admit)?;
-        ensure(
-            admission.body.verdict == Verdict::Allow,
-            ReasonCode::PolicyDenied,
-            "the node did not admit it",
-        )?;
+        check_admitted(pinned, &admission, &intent)?;
         let context = ApprovalContext::of(state, &intent, &Purpose::Admit, now_ms);
         check_floor_admit(authority.floor(), act.class(), state.sets(), &approvals, &context)
             .map_err(|code| Stop::refused(code, "the key's floor"))?;
-        let holds = ledger::holders(&intent, &authority).contains(&pinned.node);
+        let (node, boot) = (pinned.node.clone(), self.boot);
+        let holds = ledger::holders(&intent, &authority).contains(&node);
         ensure(holds, ReasonCode::NotFound, "this node is no holder of the key")?;
-        let fence = fenced(state, &pinned.node, self.boot.generation);
+        let fence = fenced(state, &node, boot.generation);
         ensure(!fence, ReasonCode::SplitBrainFenced, "this boot is fenced")?;
         ledger::refuse_tombstoned(&mut self.vault, &intent)?;
         let mut mark = IntentMark::load(&mut self.vault, &link)?;
@@ -116,7 +123,7 @@ impl Kernel {
         self.has_room_for(&act, &link, now_ms)?;
         phase.may(Verb::Open, Phase::Admitted)?;
 
-        let (cluster, node, head) = (pinned.cluster(), pinned.node.clone(), state.head());
+        let (cluster, head) = (pinned.cluster(), state.head());
         let seen = self.others.seen(pinned);
         mark.openings = mark.openings.saturating_add(1);
         usage.opened(now_ms);
@@ -124,7 +131,7 @@ impl Kernel {
         let open = Open {
             cluster,
             node,
-            boot: self.boot,
+            boot,
             vault_seq: draft.next_seq(),
             head,
             intent: link,

@@ -229,6 +229,20 @@ impl<C: FrostSuite> Generation<C> {
         of_op.map(digest).collect()
     }
 
+    /// Ends the generation on the shares that it was sent, and commits to the probe.
+    fn finish(&self, shared: dkg::Shared<C>, rng: &mut ChaCha20Rng) -> (State<C>, Vec<Word>) {
+        let shares = self.unsealed(MicroOp::DkgShare);
+        let shares = shares.into_iter().map(|(n, s)| (n, Secret::new(s))).collect();
+        let unconfirmed = dkg::finish(shared, &shares).unwrap();
+        let (nonces, commitment) = unconfirmed.probe_commit(rng).unwrap();
+        let all = |op, bytes| Word { op, to: None, bytes };
+        let said = vec![
+            all(MicroOp::DkgConfirm, unconfirmed.transcript().to_vec()),
+            all(MicroOp::ProbeCommit, commitment),
+        ];
+        (State::Unconfirmed(unconfirmed, nonces), said)
+    }
+
     /// What a genuine kernel would say in the next level.
     fn words(&mut self) -> Vec<Word> {
         let all = |op, bytes| Word { op, to: None, bytes };
@@ -257,17 +271,7 @@ impl<C: FrostSuite> Generation<C> {
                     shares.iter().map(|(to, s)| each(MicroOp::DkgShare, to, s.expose(Vec::clone)));
                 (State::Shared(shared), said.collect())
             }
-            (5, State::Shared(shared)) => {
-                let shares = self.unsealed(MicroOp::DkgShare);
-                let shares = shares.into_iter().map(|(n, s)| (n, Secret::new(s))).collect();
-                let unconfirmed = dkg::finish(shared, &shares).unwrap();
-                let (nonces, commitment) = unconfirmed.probe_commit(&mut rng).unwrap();
-                let said = vec![
-                    all(MicroOp::DkgConfirm, unconfirmed.transcript().to_vec()),
-                    all(MicroOp::ProbeCommit, commitment),
-                ];
-                (State::Unconfirmed(unconfirmed, nonces), said)
-            }
+            (5, State::Shared(shared)) => self.finish(shared, &mut rng),
             (7, State::Unconfirmed(unconfirmed, nonces)) => {
                 // Once it has lied about its own part, it cannot agree with itself.
                 let Ok(agreed) = dkg::agree(unconfirmed, &self.digests(MicroOp::DkgConfirm)) else {
