@@ -77,7 +77,8 @@ impl Vole for OwnVole {
         sid: &[u8; 32],
         rng: &mut dyn CryptoRngCore,
     ) -> Result<Received<Kept>, Bug> {
-        let mut rng = Hedged::new(rng, &[b"receive", pair.hedge.as_ref(), sid]);
+        let step: [&[u8]; 3] = [b"receive", pair.hedge.as_ref(), sid];
+        let mut rng = Hedged::new(rng, &step);
         let (kept, message) = multiply::receive(&pair.receiving, sid, Choices::draw(&mut rng));
         Ok((Secret::new(kept.chi()), OneTime::new(kept), Secret::new(message.to_bytes())))
     }
