@@ -15,7 +15,7 @@ use dvm_core::codec;
 use dvm_core::digest::sha256;
 use dvm_core::frame::{self, Authentic, Envelope, FrameHeader};
 use dvm_core::receipt::PublicationReceipt;
-use dvm_core::run::{Boot, Open, Proposal};
+use dvm_core::run::{Boot, Material, Open, Proposal};
 use dvm_core::{B32, Link, NodeId, PublicKey, Signed};
 
 use crate::wire::{Outcome, PeerMessage, Wire};
@@ -37,6 +37,8 @@ pub enum Rule {
     TwoFrames,
     /// One-time material of one run appeared in another.
     OneTimeIdTwice,
+    /// One kernel spoke in two runs that spend the same presignature.
+    MaterialTwice,
     /// Two different shares of one held result.
     TwoShares,
     /// A share left before every signer had granted.
@@ -58,6 +60,7 @@ impl Rule {
             Self::NotAuthentic => "not-authentic",
             Self::TwoFrames => "two-frames",
             Self::OneTimeIdTwice => "one-time-id-twice",
+            Self::MaterialTwice => "material-twice",
             Self::TwoShares => "two-shares",
             Self::OpenedWithoutGrants => "opened-without-grants",
             Self::TwoSignatures => "two-signatures",
@@ -89,6 +92,8 @@ pub struct Found {
     pub act_runs: u64,
     /// Pieces of one-time material that were shown.
     pub one_time_ids: u64,
+    /// Presignatures that a kernel spoke over.
+    pub materials: u64,
     /// Opened shares.
     pub shares: u64,
     /// Boots of kernels that spoke.
@@ -107,6 +112,7 @@ type Slot = (NodeId, B32, u16);
 /// The act run of a result, and whose shares of it are out.
 type Opened = (B32, BTreeSet<NodeId>);
 
+#[derive(Clone)]
 struct Frame {
     header: Link,
     out_root: B32,
@@ -114,7 +120,7 @@ struct Frame {
 }
 
 /// Takes in what was sent, each node's messages in their order, and judges it at the end.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Checker {
     keys: BTreeMap<NodeId, PublicKey>,
     senders: BTreeSet<NodeId>,
@@ -317,6 +323,7 @@ impl Checker {
             of_result.or_insert_with(|| (act, BTreeSet::new())).1.insert(node.clone());
         }
         self.check_intents(&openers);
+        self.check_material();
         let runs: BTreeSet<B32> = self.frames.keys().map(|(_, run, _)| *run).collect();
         let granted: BTreeSet<B32> = self.grants.keys().map(|(_, run)| *run).collect();
         let acts = runs.difference(&granted);
@@ -349,6 +356,27 @@ impl Checker {
             {
                 self.complain(Rule::TwoSignatures, node, format!("two results of intent {intent}"));
             }
+        }
+    }
+
+    /// A kernel that spoke in a run has spent the run's presignature there, and has it no more.
+    fn check_material(&mut self) {
+        let mut spent: BTreeMap<(&NodeId, Material), B32> = BTreeMap::new();
+        let mut twice = Vec::new();
+        for (node, run, _) in self.frames.keys() {
+            let proposal = self.proposals.get(run);
+            let Some(material) = proposal.and_then(|p| p.header.kind.material()) else { continue };
+            let first = *spent.entry((node, material)).or_insert(*run);
+            if first != *run {
+                let Material { batch, index } = material;
+                let what = format!("item {index} of {batch} in run {first} and in run {run}");
+                twice.push((node.clone(), what));
+            }
+        }
+        let materials: BTreeSet<Material> = spent.into_keys().map(|(_, item)| item).collect();
+        self.found.materials = materials.len() as u64;
+        for (node, what) in twice {
+            self.complain(Rule::MaterialTwice, &node, what);
         }
     }
 

@@ -136,15 +136,9 @@ impl Story {
             cluster: link(b"cluster"),
             intent: link(intent),
             kind: RunKind::Act { attempt: attempt.into(), opens: Vec::new(), material: None },
-            plan_id: B32([1; 32]),
-            key_epoch: 1,
-            participants: vec![node(1), node(2)],
-            soft_deadline_ms: 1,
-            hard_deadline_ms: 2,
+            ..spending(None)
         };
-        let (act, run) = (header.execution_id(), B32([100 + salt; 32]));
-        let proposal = PeerMessage::Propose(Box::new(Proposal { header, opens: Vec::new() }));
-        self.checker.message(&node(1), &wire(proposal));
+        let (act, run) = (self.proposed(header), B32([100 + salt; 32]));
         let mut roots = BTreeMap::new();
         for from in 1..=2 {
             let verdict = if from == 2 { verdict } else { Verdict::Allow };
@@ -156,6 +150,14 @@ impl Story {
         (run, frame::view(&run, GRANT_LEVEL, &roots))
     }
 
+    /// Gives the run's id.
+    fn proposed(&mut self, header: RunHeader) -> B32 {
+        let run = header.execution_id();
+        let proposal = PeerMessage::Propose(Box::new(Proposal { header, opens: Vec::new() }));
+        self.checker.message(&node(1), &wire(proposal));
+        run
+    }
+
     fn rules(self) -> Vec<Rule> {
         self.checker.finish().complaints.into_iter().map(|c| c.rule).collect()
     }
@@ -163,6 +165,20 @@ impl Story {
 
 fn head() -> HeadRef {
     HeadRef { size: 1, root: B32::default() }
+}
+
+/// The header of an act's run that spends this.
+fn spending(material: Option<Material>) -> RunHeader {
+    RunHeader {
+        cluster: link(b"cluster"),
+        intent: link(b"intent"),
+        kind: RunKind::Act { attempt: 1, opens: Vec::new(), material },
+        plan_id: B32([1; 32]),
+        key_epoch: 1,
+        participants: vec![node(1), node(2)],
+        soft_deadline_ms: 1,
+        hard_deadline_ms: 2,
+    }
 }
 
 const RUN: B32 = B32([7; 32]);
@@ -201,6 +217,27 @@ fn a_nonce_shown_in_two_runs_is_found_and_one_shown_twice_in_its_own_is_not() {
     assert_eq!(story.checker.found.complained, 0);
     story.send(&again);
     assert_eq!(story.rules(), [Rule::TwoFrames, Rule::OneTimeIdTwice]);
+}
+
+#[test]
+fn a_presignature_spent_in_two_runs_is_found_and_one_that_a_kernel_never_spoke_over_is_not() {
+    let item = |index| Some(Material { batch: B32([9; 32]), index });
+    let run = |intent: &[u8], index| RunHeader { intent: link(intent), ..spending(item(index)) };
+    let mut story = Story::new();
+    let said = |story: &mut Story, from, header: RunHeader, payload: &[u8]| {
+        let run = story.proposed(header);
+        let said = story.level(from, (run, 1, B32::default()), payload);
+        story.send(&said);
+    };
+    said(&mut story, 1, run(b"one", 0), b"a");
+    said(&mut story, 2, run(b"one", 0), b"b");
+    said(&mut story, 1, run(b"two", 1), b"c");
+    // Proposed with the same presignature, and given up before anybody spoke.
+    story.proposed(run(b"three", 1));
+    let well = story.checker.clone().finish();
+    assert_eq!((well.complained, well.materials), (0, 2));
+    said(&mut story, 1, run(b"three", 1), b"d");
+    assert_eq!(story.rules(), [Rule::MaterialTwice]);
 }
 
 #[test]

@@ -71,7 +71,8 @@ fn as_json(found: &Found) -> Value {
         .map(|c| json!({ "rule": c.rule.name(), "node": c.node, "what": c.what }));
     json!({
         "accepted": found.complained == 0, "messages": found.messages, "frames": found.frames,
-        "act_runs": found.act_runs, "one_time_ids": found.one_time_ids, "shares": found.shares,
+        "act_runs": found.act_runs, "one_time_ids": found.one_time_ids,
+        "materials": found.materials, "shares": found.shares,
         "boots": found.boots, "unproposed_runs": found.unproposed_runs,
         "unjudged_openings": found.unjudged_openings, "complained": found.complained,
         "complaints": complaints.collect::<Vec<_>>(),
@@ -79,10 +80,11 @@ fn as_json(found: &Found) -> Value {
 }
 
 fn as_text(found: &Found) -> String {
-    let Found { messages, frames, act_runs, one_time_ids, shares, boots, .. } = found;
+    let Found { messages, frames, act_runs, one_time_ids, materials, shares, boots, .. } = found;
     let mut text = format!(
         "{messages} messages of {boots} kernel boots: {frames} frames, {act_runs} act runs\n\
          {one_time_ids} pieces of one-time material, each in one run only\n\
+         {materials} presignatures, each spent in one run only\n\
          {shares} shares, each opened after every signer's grant\n",
     );
     if found.complained > 0 {
