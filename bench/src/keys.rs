@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use dvm_core::authority::{ApprovalRule, ClusterManifest, Floor, ReleaseRule};
 use dvm_core::codec::{self, Artifact};
 use dvm_core::governance::{EventKind, HeadCertificate, LogEntry, SignedDecision};
-use dvm_core::intent::ActClass;
+use dvm_core::intent::{ActClass, Backend};
 use dvm_core::{B32, KeyId};
 use dvm_governance::{AuthorityState, Terms, adopt, attach, draft_decision, sign_decision};
 use rand_core::{OsRng, RngCore};
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::Outcome;
 use crate::client::{Client, text, until};
 use crate::cluster::{APPROVERS, Cluster};
+use crate::load::Asked;
 
 /// Longest wait for one step of a key's life.
 const STEP_TIME: Duration = Duration::from_secs(30);
@@ -28,14 +29,18 @@ pub fn now_ms() -> u64 {
     since.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
-/// Makes and activates a 2-of-3 Ed25519 key. With approvals: one to run, one to release.
+/// Makes and activates a 2-of-3 key for what will be asked of it: Ed25519 for messages, ECDSA for transactions.
 ///
 /// # Errors
 /// A step that was refused or did not end.
-pub fn make(cluster: &Cluster, name: &str, approvals: bool) -> Outcome<()> {
+pub fn make(cluster: &Cluster, name: &str, asked: Asked) -> Outcome<()> {
     let client = cluster.clients.first().ok_or("a cluster without nodes")?;
+    let backend = match asked {
+        Asked::Message | Asked::Approved => Backend::FrostEd25519,
+        Asked::Transaction => Backend::Dkls23Secp256k1,
+    };
     let act = json!({
-        "type": "key.generate", "key_id": name, "backend": "frost-ed25519", "threshold": 2,
+        "type": "key.generate", "key_id": name, "backend": backend.name(), "threshold": 2,
     });
     let request = json!({ "idempotency_key": format!("key-{name}"), "act": act,
         "wait_ms": STEP_MS });
@@ -44,7 +49,7 @@ pub fn make(cluster: &Cluster, name: &str, approvals: bool) -> Outcome<()> {
         return Err(format!("key generation: {view}").into());
     }
     wait_for_state(client, name, None)?;
-    decide(cluster, client, name, approvals)?;
+    decide(cluster, client, name, asked)?;
     for client in &cluster.clients {
         wait_for_state(client, name, Some("Active"))?;
     }
@@ -62,25 +67,30 @@ fn wait_for_state(client: &Client, name: &str, state: Option<&str>) -> Outcome<(
     })
 }
 
-fn floor(approvals: bool) -> Outcome<Floor> {
+fn floor(asked: Asked) -> Outcome<Floor> {
+    let approvals = asked == Asked::Approved;
+    let act = match asked {
+        Asked::Message | Asked::Approved => ActClass::SignMessage,
+        Asked::Transaction => ActClass::SignEvmTransaction,
+    };
     let set = APPROVERS.parse().map_err(|_| "the approver set's name")?;
     let rule = ApprovalRule { set, k: 1 };
     Ok(Floor {
         admit: approvals.then(|| rule.clone()),
         release: if approvals { ReleaseRule::Approvals(rule) } else { ReleaseRule::Auto },
-        acts: vec![ActClass::SignMessage],
+        acts: vec![act, ActClass::PresignBatch],
         executions_per_hour: PER_HOUR,
         failures_to_freeze: 5,
     })
 }
 
-fn decide(cluster: &Cluster, client: &Client, name: &str, approvals: bool) -> Outcome<()> {
+fn decide(cluster: &Cluster, client: &Client, name: &str, asked: Asked) -> Outcome<()> {
     let key_id: KeyId = name.parse().map_err(|_| "the key's name")?;
     let proposer = cluster.governors.first().ok_or("nobody governs")?;
     let mut nonce = B32::default();
     OsRng.fill_bytes(&mut nonce.0);
     let terms = Terms {
-        floor: Some(floor(approvals)?),
+        floor: Some(floor(asked)?),
         proposer: proposer.person.clone(),
         not_before_ms: now_ms().saturating_sub(60_000),
         expires_ms: now_ms().saturating_add(HOUR_MS),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use dvm_act::evm::Fields;
 use dvm_core::admission::{Approval, Purpose};
 use dvm_core::{B32, Signed};
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use crate::Outcome;
 use crate::client::{Client, number, text, until};
 use crate::cluster::Cluster;
-use crate::figures::Figures;
+use crate::figures::{Aims, Figures};
 use crate::keys::now_ms;
 use crate::machine::{cpu_ms, loopback_bytes};
 use crate::wal;
@@ -26,6 +27,17 @@ const SETTLED: Duration = Duration::from_millis(60);
 /// The stores in a node's directory.
 const VAULT: &str = "vault/vault.db";
 const JOURNAL: &str = "data/journal.db";
+
+/// What a client asks for, again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// A signature over a small message.
+    Message,
+    /// The same, with an approval to run and one to be released.
+    Approved,
+    /// A payment on an EVM chain.
+    Transaction,
+}
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -40,8 +52,10 @@ pub struct Scenario {
     pub requests: usize,
     /// Signatures before that.
     pub warm_up: usize,
-    /// Whether each takes an approval to run and one to be released.
-    pub approvals: bool,
+    /// What each of them is.
+    pub asked: Asked,
+    /// What is aimed at.
+    pub aims: Aims,
 }
 
 /// One signature as its client saw it.
@@ -71,7 +85,7 @@ pub fn run(cluster: &Cluster, scenario: &Scenario) -> Outcome<Figures> {
     let per = samples.len() as f64;
     Ok(Figures {
         name: scenario.name.clone(),
-        approvals: scenario.approvals,
+        aims: scenario.aims,
         clients: scenario.clients,
         seconds,
         wire_bytes: wire as f64 / per,
@@ -108,7 +122,7 @@ pub fn commits(cluster: &Cluster, scenario: &Scenario, count: usize) -> Outcome<
     std::thread::sleep(SETTLED);
     for number in 0..count {
         let before = looks()?;
-        sign(cluster, client, scenario, &format!("{}-commits-{number}", scenario.name))?;
+        sign(cluster, client, scenario, ("commits", number))?;
         // The others confirm, and the node that did not sign hears of it, after the answer.
         std::thread::sleep(SETTLED);
         let after = looks()?;
@@ -144,8 +158,7 @@ fn drive(
             if number >= count {
                 return Ok(());
             }
-            let id = format!("{}-{phase}-{number}", scenario.name);
-            let sample = sign(cluster, client, scenario, &id)?;
+            let sample = sign(cluster, client, scenario, (phase, number))?;
             samples.lock().map_err(|_| "a client panicked")?.push(sample);
         }
     };
@@ -167,15 +180,27 @@ fn drive(
     samples.into_inner().map_err(|_| "a client panicked".into())
 }
 
-fn sign(cluster: &Cluster, client: &Client, scenario: &Scenario, id: &str) -> Outcome<Sample> {
-    let message = STANDARD.encode(format!("a small message, number {id}\n"));
-    let request = json!({
-        "idempotency_key": id, "wait_ms": WAIT_MS,
-        "act": { "type": "sign.message", "key_id": scenario.key, "message_base64": message },
-    });
+fn sign(
+    cluster: &Cluster,
+    client: &Client,
+    scenario: &Scenario,
+    (phase, place): (&str, usize),
+) -> Outcome<Sample> {
+    let id = format!("{}-{phase}-{place}", scenario.name);
+    let act = match scenario.asked {
+        Asked::Message | Asked::Approved => json!({
+            "type": "sign.message", "key_id": scenario.key,
+            "message_base64": STANDARD.encode(format!("a small message, number {id}\n")),
+        }),
+        Asked::Transaction => json!({
+            "type": "sign.evm_transaction", "key_id": scenario.key,
+            "transaction_hex": hex::encode(payment(place as u64)?),
+        }),
+    };
+    let request = json!({ "idempotency_key": id, "wait_ms": WAIT_MS, "act": act });
     let started = Instant::now();
     let mut view = client.post("client", "/v1/executions", &request)?;
-    if scenario.approvals {
+    if scenario.asked == Asked::Approved {
         view = approve_both(cluster, client, view)?;
     }
     let ms = started.elapsed().as_secs_f64() * 1_000.0;
@@ -184,6 +209,17 @@ fn sign(cluster: &Cluster, client: &Client, scenario: &Scenario, id: &str) -> Ou
     }
     let serial_commits = number(&view, "serial_commits");
     Ok(Sample { ms, serial_commits, intent: text(&view, "intent").to_owned() })
+}
+
+/// An EIP-1559 payment with this nonce, unsigned.
+fn payment(nonce: u64) -> Outcome<Vec<u8>> {
+    let fields = json!({
+        "chainId": "0x7a69", "nonce": format!("{nonce:#x}"), "value": "0xde0b6b3a7640000",
+        "to": "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "gas": "0x5208",
+        "maxFeePerGas": "0x6fc23ac00", "maxPriorityFeePerGas": "0x59682f00",
+    });
+    let fields: Fields = serde_json::from_value(fields)?;
+    Ok(fields.transaction().map_err(|e| e.to_string())?.payload())
 }
 
 /// The approver's part, without the time that a person takes to read.

@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use crate::cluster::Cluster;
-use crate::load::{Commits, Scenario, commits, run};
+use crate::figures::Aims;
+use crate::load::{Asked, Commits, Scenario, commits, run};
 use crate::table::{Against, Row};
 use crate::timing::Effort;
 use crate::{Outcome, keys};
@@ -15,6 +16,19 @@ const WARM_UP: usize = 20;
 /// Signatures whose commits are counted.
 const COUNTED: usize = 20;
 
+/// A signature that no person has to approve: aims with one client, and of the chain of durable writes.
+const MESSAGE: Aims =
+    Aims { p50_ms: Some(50.0), per_second: Some(30.0), serial_commits: Some(8.0) };
+/// An ECDSA signature that makes all it needs: three levels instead of two.
+const FULL: Aims = Aims { p50_ms: Some(60.0), per_second: Some(15.0), serial_commits: None };
+
+/// What is measured: its name, what is asked for, and what is aimed at.
+const KINDS: [(&str, Asked, Aims); 3] = [
+    ("auto", Asked::Message, MESSAGE),
+    ("approved", Asked::Approved, Aims { p50_ms: None, per_second: None, serial_commits: None }),
+    ("evm", Asked::Transaction, FULL),
+];
+
 /// Measures, with these numbers of clients, in a new directory.
 ///
 /// # Errors
@@ -22,27 +36,24 @@ const COUNTED: usize = 20;
 pub fn rows(effort: Effort, clients: &[usize], dir: &Path) -> Outcome<Vec<Row>> {
     let cluster = Cluster::start(dir)?;
     let mut rows = Vec::new();
-    for (kind, approvals) in [("auto", false), ("approved", true)] {
-        keys::make(&cluster, kind, approvals)?;
-        for clients in clients {
-            let scenario = scenario(kind, approvals, *clients, effort);
-            rows.extend(run(&cluster, &scenario)?.rows());
-        }
-    }
-    let quiet = scenario("auto", false, 1, effort);
-    rows.extend(counted(commits(&cluster, &quiet, COUNTED.min(effort.requests))?));
-    Ok(rows)
-}
-
-fn scenario(kind: &str, approvals: bool, clients: usize, effort: Effort) -> Scenario {
-    Scenario {
+    let scenario = |(kind, asked, aims): (&str, Asked, Aims), clients: usize| Scenario {
         name: format!("{kind}-{clients}"),
         key: kind.to_owned(),
         clients,
         requests: effort.requests,
         warm_up: WARM_UP.min(effort.requests),
-        approvals,
+        asked,
+        aims,
+    };
+    for kind in KINDS {
+        keys::make(&cluster, kind.0, kind.1)?;
+        for clients in clients {
+            rows.extend(run(&cluster, &scenario(kind, *clients))?.rows());
+        }
     }
+    let quiet = scenario(KINDS[0], 1);
+    rows.extend(counted(commits(&cluster, &quiet, COUNTED.min(effort.requests))?));
+    Ok(rows)
 }
 
 fn counted(commits: Commits) -> [Row; 4] {
