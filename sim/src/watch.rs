@@ -161,7 +161,7 @@ impl World {
     ) -> Done {
         let verifies = match self.contents.get(&intent) {
             Some(content) => {
-                let suite = dvm_node::suite(self.plan.variant.backend);
+                let suite = self.plan.variant.backend.into();
                 dvm_blame::verify_signature(suite, &self.people.public_key, content, result).is_ok()
             }
             // A key's facts are checked by the kernels that certify them into the log.

@@ -90,19 +90,6 @@ pub fn derive(
     Ok(derived)
 }
 
-/// The key that is signed under: the one at `path` below a key. Without a chain code nothing is below it.
-pub fn key_at(
-    public_key: &[u8],
-    chain_code: Option<&[u8; CHAIN_CODE_BYTES]>,
-    path: &[u32],
-) -> Result<Vec<u8>, Fault> {
-    match chain_code {
-        Some(code) => derive(public_key, code, path).map(|derived| derived.public_key().to_vec()),
-        None if path.is_empty() => Ok(public_key.to_vec()),
-        None => Err(Rule::PathLength.into()),
-    }
-}
-
 /// The chain code of a new key: a function of what every party of its key generation has confirmed. The transcript
 /// hashes every party's blinded commitment, so no proper subset of them could have chosen it.
 pub fn first_chain_code(
@@ -204,17 +191,6 @@ mod tests {
         assert_eq!(itself.public_key(), &root.public_key);
         assert_eq!(itself.chain_code(), &root.chain_code);
         assert_eq!(itself.tweak(), &Scalar::ZERO);
-    }
-
-    #[test]
-    fn without_a_chain_code_there_is_the_key_itself_and_nothing_below_it() {
-        let root = row(VECTORS.lines().nth(1).unwrap());
-        let (key, code) = (&root.public_key, &root.chain_code);
-        let below = derive(key, code, &[7]).unwrap();
-        assert_eq!(key_at(key, Some(code), &[7]).unwrap(), below.public_key());
-        assert_eq!(key_at(key, Some(code), &[]).unwrap(), key);
-        assert_eq!(key_at(key, None, &[]).unwrap(), key);
-        assert!(key_at(key, None, &[7]).is_err());
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub enum Backend {
 
 impl Backend {
     /// The backends of this build.
-    pub const ALL: [Self; 2] = [Self::FrostEd25519, Self::FrostSecp256k1Tr];
+    pub const ALL: [Self; 3] = [Self::FrostEd25519, Self::FrostSecp256k1Tr, Self::Dkls23Secp256k1];
 
     /// The stable name.
     pub fn name(self) -> &'static str {

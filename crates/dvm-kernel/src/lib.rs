@@ -28,7 +28,6 @@ mod authority;
 mod bans;
 mod course;
 mod deny;
-mod derivation;
 mod gate;
 mod group_keys;
 mod hedge;

@@ -14,7 +14,6 @@ use dvm_core::{Bytes, Link, ReasonCode, Signed, limits};
 use dvm_governance::{ApprovalContext, KeyRecord, authority_for, check_floor_admit, fenced};
 
 use crate::authority::{Pinned, intent_link};
-use crate::derivation::derived;
 use crate::ledger::{self, IntentMark, Usage};
 use crate::phase::{Phase, Verb};
 use crate::run::{Admitted, Run, Stage};
@@ -72,7 +71,7 @@ fn check_admitted(
 fn check_sender(act: &Act, record: Option<&KeyRecord>) -> Result<(), Stop> {
     let Act::SignEvmTransaction { path, from, .. } = act else { return Ok(()) };
     let record = record.ok_or_else(|| Stop::internal("a signature without a key record"))?;
-    let key = derived(&record.ready, path)
+    let key = dvm_blame::key_below(&record.ready, path)
         .map_err(|_| Stop::refused(ReasonCode::PayloadRejected, "the key has none at this path"))?;
     let own = address_of(key.public_key());
     let rule = "the sender is not the account of the key at this path";

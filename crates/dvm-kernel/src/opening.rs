@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use dvm_blame::ecdsa::{NoncePoint, SignatureTerms};
-use dvm_blame::{Roster, SuiteGroupKey};
+use dvm_blame::{Roster, SuiteGroupKey, key_below};
 use dvm_core::admission::Verdict;
 use dvm_core::authority::KeyReady;
 use dvm_core::call::KernelReply;
@@ -23,12 +23,11 @@ use zeroize::Zeroizing;
 use crate::authority::{Pinned, intent_link};
 use crate::bans::Failed;
 use crate::course::{Asked, Heard, Peers};
-use crate::derivation::derived;
 use crate::gate::{Verdicts, repeated};
 use crate::held::{Gate, HeldRecord, Holding, key_share_id};
 use crate::ledger::{self, IntentMark};
 use crate::level::{Output, Request, Word};
-use crate::performance::{Failure, suite};
+use crate::performance::Failure;
 use crate::phase::Verb;
 use crate::sighting::{PeerMark, save_marks};
 use crate::start::{compiled, publication_peers};
@@ -142,7 +141,7 @@ impl Kernel {
                 let message = record.message(&mut self.vault)?;
                 let share = record.share(&mut self.vault)?;
                 let shares = payloads(&plan, MicroOp::OpenShare, &heard);
-                let key = self.group_keys.of(suite(ready.backend), &ready.package);
+                let key = self.group_keys.of(ready.backend.into(), &ready.package);
                 key.map_err(|_| Failure::Bug).and_then(|key| {
                     signature((&record, &key), (own.as_str(), &share), shares, &message)
                 })
@@ -335,7 +334,7 @@ fn ecdsa_signature(
     shares: &BTreeMap<String, Vec<u8>>,
     message: &[u8],
 ) -> Result<Bytes, Failure> {
-    let derived = derived(ready, record.intent.act.path())?;
+    let derived = key_below(ready, record.intent.act.path())?;
     let nodes = record.header.participants.iter().map(NodeId::as_str);
     let terms = SignatureTerms {
         signers: &Roster::new(nodes).map_err(|_| Failure::Bug)?,

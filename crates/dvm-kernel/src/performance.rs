@@ -98,15 +98,6 @@ pub(crate) struct SigningTerms<'a> {
     pub(crate) message: Vec<u8>,
 }
 
-/// The suite of a backend's keys.
-pub(crate) fn suite(backend: Backend) -> Suite {
-    match backend {
-        Backend::FrostEd25519 => Suite::FrostEd25519,
-        Backend::FrostSecp256k1Tr => Suite::FrostSecp256k1Tr,
-        Backend::Dkls23Secp256k1 => Suite::EcdsaSecp256k1,
-    }
-}
-
 /// Whether a backend's signers need a set-up of each pair of them.
 pub(crate) fn works_in_pairs(backend: Backend) -> bool {
     match backend {
@@ -117,7 +108,7 @@ pub(crate) fn works_in_pairs(backend: Backend) -> bool {
 
 /// The session in which a key was generated.
 pub(crate) fn session_id(ready: &KeyReady) -> [u8; 32] {
-    session_of(suite(ready.backend), &ready.execution_id, (ready.threshold, &ready.roster))
+    session_of(ready.backend.into(), &ready.execution_id, (ready.threshold, &ready.roster))
 }
 
 fn session_of(suite: Suite, execution_id: &B32, (threshold, roster): (u16, &[NodeId])) -> [u8; 32] {

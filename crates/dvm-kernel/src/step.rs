@@ -21,7 +21,6 @@ use zeroize::Zeroizing;
 
 use crate::bans::Failed;
 use crate::course::{Asked, Heard};
-use crate::derivation::first_chain_code;
 use crate::hedge::Hedged;
 use crate::held::{Commitment, Gate, HeldRecord, Holding};
 use crate::level::{self, Output, Place, Request, Word};
@@ -446,7 +445,7 @@ fn key_ready(
     (public_key, package, transcript): (&[u8], Vec<u8>, B32),
 ) -> Option<KeyReady> {
     let Act::KeyGenerate { key_id, backend, threshold, roster } = &intent.act else { return None };
-    let chain_code = first_chain_code(*backend, &transcript, public_key);
+    let chain_code = dvm_blame::first_chain_code(*backend, &transcript, public_key);
     Some(KeyReady {
         cluster: intent.cluster,
         key_id: key_id.clone(),

@@ -171,7 +171,7 @@ pub enum ActRequest {
     KeyGenerate {
         /// Its new name.
         key_id: String,
-        /// `frost-ed25519` or `frost-secp256k1-tr`.
+        /// `frost-ed25519`, `frost-secp256k1-tr` or `dkls23-secp256k1`.
         backend: String,
         /// Shares needed to sign.
         threshold: u16,

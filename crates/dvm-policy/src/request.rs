@@ -11,7 +11,6 @@ use cedar_policy::{
 };
 use dvm_act::evm::{Transaction, address_of};
 use dvm_act::path_text;
-use dvm_blame::bip32;
 use dvm_core::Address20;
 use dvm_core::admission::Purpose;
 use dvm_core::authority::KeyReady;
@@ -73,8 +72,7 @@ pub(crate) struct Facts<'a> {
 
 /// The account on EVM chains of this key at this path; none for a key that signs otherwise.
 pub fn account_of(ready: &KeyReady, path: &[u32]) -> Option<Address20> {
-    let code = ready.chain_code?;
-    let key = bip32::derive(&ready.public_key, &code.0, path).ok()?;
+    let key = dvm_blame::key_below(ready, path).ok()?;
     address_of(key.public_key()).map(Address20)
 }
 

@@ -1,12 +1,12 @@
 //! The key behind a run: which backend performs the act, with which key, and by whom.
 
-use dvm_act::evm::address_of;
-use dvm_blame::{Suite, SuiteGroupKey, bip32};
+use dvm_blame::SuiteGroupKey;
 use dvm_core::authority::KeyReady;
 use dvm_core::intent::{Act, Backend};
 use dvm_core::reason::ReasonCode;
 use dvm_core::run::RunHeader;
 use dvm_governance::AuthorityState;
+use dvm_policy::account_of;
 
 use crate::verify::{Case, Refused, ensure};
 
@@ -46,29 +46,17 @@ pub(crate) fn participants_fit(
     ensure(fit && sorted, &format!("{path}/header"), "the participants do not fit the key")
 }
 
-/// The suite of a backend.
-pub(crate) fn suite(backend: Backend) -> Suite {
-    match backend {
-        Backend::FrostEd25519 => Suite::FrostEd25519,
-        Backend::FrostSecp256k1Tr => Suite::FrostSecp256k1Tr,
-        Backend::Dkls23Secp256k1 => Suite::EcdsaSecp256k1,
-    }
-}
-
 /// The key that a signature of this act is under: the one of the facts, or the one at the act's path below it.
 pub(crate) fn signing_key(act: &Act, ready: &KeyReady, path: &str) -> Result<Vec<u8>, Refused> {
-    let chain_code = ready.chain_code.as_ref().map(|code| &code.0);
-    bip32::key_at(&ready.public_key, chain_code, act.path())
+    dvm_blame::signing_key(ready, act.path())
         .map_err(|_| Refused::at(path, "there is no key at this path"))
 }
 
 /// That the account which people were shown is that of the key that signs.
 pub(crate) fn check_account(act: &Act, ready: &KeyReady, path: &str) -> Result<(), Refused> {
-    let Act::SignEvmTransaction { from, .. } = act else { return Ok(()) };
-    let key = signing_key(act, ready, path)?;
-    let address = key.as_slice().try_into().ok().and_then(address_of);
+    let Act::SignEvmTransaction { path: below, from, .. } = act else { return Ok(()) };
     let what = "the account is not that of the key at the act's path";
-    if address == Some(from.0) {
+    if account_of(ready, below) == Some(*from) {
         return Ok(());
     }
     Err(Refused::code(path, ReasonCode::BindingMismatch, what))
@@ -76,7 +64,7 @@ pub(crate) fn check_account(act: &Act, ready: &KeyReady, path: &str) -> Result<(
 
 /// The group key in a key's facts, which must say the same as the facts.
 pub(crate) fn group_key(ready: &KeyReady, path: &str) -> Result<SuiteGroupKey, Refused> {
-    let key = SuiteGroupKey::decode(suite(ready.backend), &ready.package)
+    let key = SuiteGroupKey::decode(ready.backend.into(), &ready.package)
         .map_err(|_| Refused::at(path, "the key package is no group key of its suite"))?;
     let nodes = ready.roster.iter().map(|n| n.as_str());
     let same = key.public_key() == ready.public_key.0.as_slice()

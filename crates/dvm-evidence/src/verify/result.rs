@@ -4,9 +4,7 @@
 //! the bytes that the act's parse gave, by a library that FROST does not use; a key's facts are
 //! signed by every holder's kernel and follow from the key generation in the bundle.
 
-use dvm_blame::bip32::first_chain_code;
-use dvm_blame::verify_signature;
-use dvm_core::B32;
+use dvm_blame::{first_chain_code, verify_signature};
 use dvm_core::authority::{KeyReady, KeyReadyCertificate};
 use dvm_core::bytes::Bytes;
 use dvm_core::codec::{self, link_of};
@@ -18,7 +16,7 @@ use dvm_core::sign::Signed;
 use dvm_score::MicroOp;
 
 use crate::verify::gate::grant;
-use crate::verify::key::{group_key, signing_key, suite};
+use crate::verify::key::{group_key, signing_key};
 use crate::verify::opening::check_opening;
 use crate::verify::{Case, CheckedRun, Refused, ensure};
 
@@ -87,7 +85,7 @@ fn signature_result(case: &Case<'_>, runs: &[CheckedRun<'_>]) -> Result<Outcome,
     let ready = ready.ok_or_else(|| Refused::at("result", "the key is not in the log"))?;
     let bytes = case.act.bytes_to_sign().unwrap_or_default();
     let key = signing_key(case.act.act(), &ready, "result")?;
-    let holds = verify_signature(suite(ready.backend), &key, bytes, result).is_ok();
+    let holds = verify_signature(ready.backend.into(), &key, bytes, result).is_ok();
     if !holds {
         let what = "the signature does not verify under the key over the act's bytes";
         return Err(Refused::code("result", ReasonCode::PayloadRejected, what));
@@ -139,11 +137,13 @@ fn check_key_facts(case: &Case<'_>, ready: &KeyReady) -> Result<(), Refused> {
         && ready.threshold == *threshold
         && ready.roster == *roster;
     ensure(same, "result", "the key's facts are of another act")?;
-    // Governance saw that only ECDSA keys have one; here it is the first, which nobody chose.
-    let public_key: Option<&[u8; 33]> = ready.public_key.0.as_slice().try_into().ok();
-    let first = public_key.map(|key| B32(first_chain_code(&ready.transcript.0, key)));
-    let derived = ready.chain_code.is_none() || ready.chain_code == first;
-    ensure(derived, "result", "the chain code does not follow from the key generation")
+    // Here it is the first one, which nobody chose.
+    let first = first_chain_code(ready.backend, &ready.transcript, &ready.public_key);
+    ensure(
+        ready.chain_code == first,
+        "result",
+        "the chain code does not follow from the key generation",
+    )
 }
 
 /// The certificate against what one peer's kernel said in its runs.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dvm_blame::ecdsa::RunName;
-use dvm_blame::{Fault, Roster, Rule};
+use dvm_blame::{Fault, Roster, Rule, key_below};
 use dvm_core::NodeId;
 use dvm_core::codec::link_of;
 use dvm_microcode::dkls23::own::OwnVole;
@@ -22,7 +22,6 @@ use rand_core::CryptoRngCore;
 
 use super::keygen::Keygen;
 use super::{Made, Mail, Said, SigningTerms};
-use crate::derivation::derived;
 use provision::Provision;
 use signing::Signing;
 
@@ -53,7 +52,7 @@ impl Play {
     /// A signature that has done nothing yet.
     pub(super) fn signing(key: &EcdsaShare, terms: SigningTerms<'_>) -> Result<Self, Fault> {
         let SigningTerms { header, table, ready, path, pairs, message, .. } = terms;
-        let derived = derived(ready, path)?;
+        let derived = key_below(ready, path)?;
         let signers = Roster::new(header.participants.iter().map(NodeId::as_str))?;
         let name = RunName {
             execution_id: &header.execution_id().0,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use dvm_blame::Suite;
 use dvm_core::admission::*;
 use dvm_core::authority::*;
 use dvm_core::call::*;
@@ -270,12 +269,11 @@ impl Cluster {
     pub(crate) fn verified(&self, content: &[u8], signature: &[u8]) -> bool {
         let key = &self.state.key(&"treasury".parse().unwrap()).unwrap().ready.public_key;
         let digest = dvm_core::digest::sha256(content).0;
-        let (suite, signed) = match self.backend {
-            Backend::FrostEd25519 => (Suite::FrostEd25519, content),
-            Backend::FrostSecp256k1Tr => (Suite::FrostSecp256k1Tr, content),
-            Backend::Dkls23Secp256k1 => (Suite::EcdsaSecp256k1, digest.as_slice()),
+        let signed = match self.backend.scheme() {
+            Scheme::Schnorr => content,
+            Scheme::Ecdsa => digest.as_slice(),
         };
-        dvm_blame::verify_signature(suite, key, signed, signature).is_ok()
+        dvm_blame::verify_signature(self.backend.into(), key, signed, signature).is_ok()
     }
 
     /// A key, held by all.

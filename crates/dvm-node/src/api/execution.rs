@@ -55,7 +55,9 @@ fn act_of(request: ActRequest) -> Answer<(Act, Option<Vec<u8>>)> {
     // The engine fills in the key's epoch and an absent roster.
     match request {
         ActRequest::KeyGenerate { key_id, backend, threshold, roster } => {
-            let unknown = || ApiError::form(format!("no backend is called `{backend}`"));
+            let known = Backend::ALL.map(Backend::name).join(", ");
+            let unknown =
+                || ApiError::form(format!("no backend is called `{backend}`; there are {known}"));
             let backend = Backend::from_name(&backend).ok_or_else(unknown)?;
             let mut holders: Vec<NodeId> = Vec::new();
             for node in roster.unwrap_or_default() {

@@ -109,11 +109,10 @@ impl Engine {
         let parsed = dvm_act::parse(&op.intent, op.content.as_deref());
         let Some(record) = self.authority.key(op.intent.act.key_id()) else { return false };
         let ready = &record.ready;
-        let Some(key) = crate::signing_key(&op.intent.act, ready) else { return false };
+        let Ok(key) = dvm_blame::signing_key(ready, op.intent.act.path()) else { return false };
         parsed.is_ok_and(|p| {
             p.bytes_to_sign().is_some_and(|bytes| {
-                dvm_blame::verify_signature(crate::suite(ready.backend), &key, bytes, result)
-                    .is_ok()
+                dvm_blame::verify_signature(ready.backend.into(), &key, bytes, result).is_ok()
             })
         })
     }

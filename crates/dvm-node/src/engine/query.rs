@@ -200,12 +200,9 @@ impl Engine {
                 threshold: ready.threshold,
                 roster: ready.roster.iter().map(ToString::to_string).collect(),
                 public_key_hex: hex::encode(&ready.public_key.0),
-                public_key_pem: dvm_blame::public_key_pem(
-                    crate::suite(ready.backend),
-                    &ready.public_key,
-                )
-                .ok()
-                .flatten(),
+                public_key_pem: dvm_blame::public_key_pem(ready.backend.into(), &ready.public_key)
+                    .ok()
+                    .flatten(),
                 key_ready_cid: record.key_ready_cid.to_string(),
             }
         };

@@ -1,5 +1,6 @@
 //! The in-process cluster: engines, kernels, journals as maps, one queue of messages.
 
+pub mod acts;
 mod backup;
 mod faults;
 mod lies;
@@ -16,7 +17,7 @@ use dvm_core::authority::*;
 use dvm_core::call::*;
 use dvm_core::governance::*;
 use dvm_core::intent::*;
-use dvm_core::{B32, Link, NodeId, ReasonCode, Signed, Signer, codec};
+use dvm_core::{B32, NodeId, ReasonCode, Signed, Signer, codec};
 use dvm_kernel::unseal::MasterKey;
 use dvm_kernel::vault::Vault;
 use dvm_kernel::{About, Kernel, Surroundings};
@@ -57,7 +58,7 @@ pub fn floor(admit: u16, release: u16) -> Floor {
         } else {
             ReleaseRule::Auto
         },
-        acts: vec![ActClass::SignMessage],
+        acts: vec![ActClass::SignMessage, ActClass::SignEvmTransaction],
         executions_per_hour: 100,
         failures_to_freeze: 3,
     }
@@ -192,13 +193,14 @@ impl Net {
 
     /// ... with an active Ed25519 key `demo` under this floor.
     pub fn with_key(floor: Floor) -> Self {
+        Self::with_key_of(Backend::FrostEd25519, floor)
+    }
+
+    /// ... with an active key `demo` of this backend.
+    pub fn with_key_of(backend: Backend, floor: Floor) -> Self {
         let mut net = Self::formed();
-        let act = Act::KeyGenerate {
-            key_id: id("demo"),
-            backend: Backend::FrostEd25519,
-            threshold: 2,
-            roster: Vec::new(),
-        };
+        let act =
+            Act::KeyGenerate { key_id: id("demo"), backend, threshold: 2, roster: Vec::new() };
         let view = net.submit("n1", "key", act, None);
         assert_eq!(view["state"], "Published", "{view:#}");
         net.activate("demo", floor);
@@ -396,28 +398,6 @@ impl Net {
         view
     }
 
-    fn message_act(key_id: &str, content: &[u8]) -> Act {
-        Act::SignMessage {
-            key_id: id(key_id),
-            key_epoch: 1,
-            message: Link::of_raw(content),
-            len: content.len() as u64,
-        }
-    }
-
-    pub fn sign(&mut self, at: &str, name: &str, key_id: &str, content: &[u8]) -> Value {
-        self.submit(at, name, Self::message_act(key_id, content), Some(content.to_vec()))
-    }
-
-    pub fn sign_error(&mut self, at: &str, name: &str, key_id: &str, content: &[u8]) -> ReasonCode {
-        let call =
-            Self::submission(name, Self::message_act(key_id, content), Some(content.to_vec()));
-        match self.api(at, call) {
-            ApiReply::Error { code, .. } => code,
-            other => panic!("{other:?}"),
-        }
-    }
-
     pub fn view(&mut self, at: &str, view: &Value) -> Value {
         let id = view["intent"].as_str().unwrap().to_owned();
         self.json(at, ApiCall::Execution { id, wait_ms: 0 })
@@ -519,21 +499,6 @@ impl Net {
         };
         self.api(at, ApiCall::Deny(Box::new(Signed::new(denial, &key(person)))));
         self.settle();
-    }
-
-    pub fn verifies(&mut self, key_id: &str, message: &[u8], view: &Value) -> bool {
-        let keys = self.json("n1", ApiCall::Keys);
-        let key = keys["keys"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|k| k["key_id"] == key_id)
-            .unwrap()
-            .clone();
-        let backend = Backend::from_name(key["backend"].as_str().unwrap()).unwrap();
-        let public = hex::decode(key["public_key_hex"].as_str().unwrap()).unwrap();
-        let signature = hex::decode(view["signature_hex"].as_str().unwrap()).unwrap();
-        dvm_blame::verify_signature(dvm_node::suite(backend), &public, message, &signature).is_ok()
     }
 }
 

@@ -1,6 +1,7 @@
 //! `dvm key create | list | show`.
 
 use clap::Subcommand;
+use clap::builder::PossibleValuesParser;
 use dvm_core::intent::Backend;
 use dvm_node::views::KeyView;
 use serde_json::json;
@@ -17,12 +18,13 @@ pub(crate) enum KeyCommand {
     /// Make a key by distributed key generation. It has no authority before governors activate it.
     #[command(after_help = "Examples:
   dvm key create treasury --threshold 2 --token-file tokens.json
-  dvm key create btc --backend frost-secp256k1-tr --threshold 2 --holders n1,n2,n3")]
+  dvm key create btc --backend frost-secp256k1-tr --threshold 2 --holders n1,n2,n3
+  dvm key create eth --backend dkls23-secp256k1 --threshold 2 --wait 60")]
     Create {
         /// Its new name, unique for ever.
         key_id: String,
-        /// The protocol family: frost-ed25519 or frost-secp256k1-tr.
-        #[arg(long, default_value = Backend::FrostEd25519.name())]
+        /// What its signatures are, and how they are made: Ed25519, BIP-340 (Taproot), or ECDSA (Ethereum).
+        #[arg(long, default_value = Backend::FrostEd25519.name(), value_parser = backends())]
         backend: String,
         /// Shares needed to sign.
         #[arg(long)]
@@ -45,6 +47,11 @@ pub(crate) enum KeyCommand {
         #[arg(long)]
         pem: bool,
     },
+}
+
+/// Their names, so that a wrong one is answered with the right ones.
+pub(crate) fn backends() -> PossibleValuesParser {
+    PossibleValuesParser::new(Backend::ALL.map(Backend::name))
 }
 
 /// Runs one.

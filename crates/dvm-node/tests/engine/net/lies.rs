@@ -50,12 +50,13 @@ impl Net {
 
     /// A hundred requests at once: every answer.
     pub fn sign_at_once(&mut self, at: &str, name: &str, contents: &[&[u8]]) -> Vec<ApiReply> {
-        let tokens: Vec<Token> = contents
-            .iter()
-            .map(|content| {
+        let acts: Vec<(Act, Vec<u8>)> =
+            contents.iter().map(|content| self.act("demo", content)).collect();
+        let tokens: Vec<Token> = acts
+            .into_iter()
+            .map(|(act, content)| {
                 self.next += 1;
-                let act = Self::message_act("demo", content);
-                let call = Self::submission(name, act, Some(content.to_vec()));
+                let call = Self::submission(name, act, Some(content));
                 self.queue.push_back((id(at), Input::Api { token: self.next, call }));
                 self.next
             })
