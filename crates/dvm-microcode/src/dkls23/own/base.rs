@@ -63,7 +63,7 @@ pub(super) fn offer(
     for ((i, choice), r) in choices {
         *r = rng.scalar();
         let place = place(i, &sending, &offered.seed)?;
-        ChoiceProof::prove(&place, r, choice, &mut rng).write(&mut message);
+        ChoiceProof::prove(&place, r, choice, &mut rng)?.write(&mut message);
     }
     Ok((offered, message))
 }
@@ -93,7 +93,7 @@ fn receive_seeds(
     exponent.verify(sid)?;
     let mut seeds = zero_seeds();
     for ((i, seed), r) in (0..).zip(seeds.iter_mut()).zip(own.exponents.iter()) {
-        let [point] = encode(&[exponent.point * r]);
+        let [point] = encode(&[exponent.point * r]).ok_or(VoleFault::Damaged(Bug::Library))?;
         *seed = seed_of(i, sid, &point);
     }
     Ok(seeds)
@@ -108,7 +108,7 @@ fn send_seeds(own: &Offered, theirs: &Offer, sid: &[u8; 32]) -> Result<[Seeds; 2
         choice.verify(&place)?;
         let [v, _] = choice.statement;
         let vs = v * own.s;
-        let [point0, point1] = encode(&[vs, vs - place.h * own.s]);
+        let [point0, point1] = encode(&[vs, vs - place.h * own.s]).ok_or(VoleFault::Cheated)?;
         *seed0 = seed_of(i, sid, &point0);
         *seed1 = seed_of(i, sid, &point1);
     }

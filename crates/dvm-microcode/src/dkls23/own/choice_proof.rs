@@ -7,6 +7,7 @@
 //! Constant time: b and r are secret. Both proofs are made whatever b is, and put in their places by selection; the
 //! same multiplications are done in the same order for either b.
 
+use dvm_blame::Bug;
 use k256::elliptic_curve::ops::LinearCombination;
 use k256::elliptic_curve::subtle::{Choice, ConditionallySelectable};
 use k256::{ProjectivePoint, Scalar};
@@ -36,7 +37,12 @@ pub(super) struct ChoiceProof {
 
 impl ChoiceProof {
     /// Proves the choice b with exponent r.
-    pub(super) fn prove(place: &Place, r: &Scalar, b: Choice, rng: &mut Hedged) -> Self {
+    pub(super) fn prove(
+        place: &Place,
+        r: &Scalar,
+        b: Choice,
+        rng: &mut Hedged,
+    ) -> Result<Self, Bug> {
         let h = &place.h;
         let (rg, u) = (times_generator(r), h * r);
         let v = select(&rg, &(rg + h), b);
@@ -53,15 +59,16 @@ impl ChoiceProof {
         let second = [select(&false_g, &true_g, b), select(&false_h, &true_h, b)];
         let [first_g, first_h] = first;
         let [second_g, second_h] = second;
-        let [h, points @ ..] = encode(&[*h, v, u, first_g, first_h, second_g, second_h]);
+        let [h, points @ ..] =
+            encode(&[*h, v, u, first_g, first_h, second_g, second_h]).ok_or(Bug::Library)?;
         let challenge = Zeroizing::new(challenge(place, &h, &points) - *e);
         let response = Zeroizing::new(*k - *challenge * r);
-        Self {
+        Ok(Self {
             statement: [v, u],
             points,
             responses: [select(&response, &y, b), select(&y, &response, b)],
             challenges: [select(&challenge, &e, b), select(&e, &challenge, b)],
-        }
+        })
     }
 
     /// Checks it; then it was made with one choice.
@@ -76,7 +83,8 @@ impl ChoiceProof {
             ProjectivePoint::lincomb(h, response1, u, challenge1),
         ];
         let [g0, h0, g1, h1] = committed;
-        let [h, committed @ ..] = encode(&[*h, g0, h0, g1, h1]);
+        // Nobody can have committed to the identity: it is no point that is read.
+        let [h, committed @ ..] = encode(&[*h, g0, h0, g1, h1]).ok_or(VoleFault::Cheated)?;
         let [_, _, said @ ..] = &self.points;
         let holds =
             committed == *said && challenge0 + challenge1 == challenge(place, &h, &self.points);
@@ -142,7 +150,7 @@ mod tests {
         let mut rng = stream();
         for bit in [0, 1] {
             let r = rng.scalar();
-            let proof = ChoiceProof::prove(&place(5), &r, Choice::from(bit), &mut rng);
+            let proof = ChoiceProof::prove(&place(5), &r, Choice::from(bit), &mut rng).unwrap();
             let v = times_generator(&r) + place(5).h * Scalar::from(u32::from(bit));
             assert_eq!(proof.statement, [v, place(5).h * r]);
             assert_eq!(proof.verify(&place(5)), Ok(()), "choice {bit}");
@@ -167,12 +175,12 @@ mod tests {
             h * y1 + u * e1,
         ];
         let [g0, h0, g1, h1] = commitments;
-        let points = encode(&[v, u, g0, h0, g1, h1]);
+        let points = encode(&[v, u, g0, h0, g1, h1]).unwrap();
         let statement = [v, u];
         let mut proof =
             ChoiceProof { statement, points, responses: [y0, y1], challenges: [e0, e1] };
         assert_eq!(proof.verify(&place(5)), Err(VoleFault::Cheated), "challenges of its own");
-        let [encoded_h] = encode(&[h]);
+        let [encoded_h] = encode(&[h]).unwrap();
         proof.challenges[1] = challenge(&place(5), &encoded_h, &proof.points) - e0;
         assert_eq!(proof.verify(&place(5)), Err(VoleFault::Cheated), "the hash's challenges");
     }

@@ -63,7 +63,7 @@ impl ExponentProof {
         s: &Scalar,
         rng: &mut Hedged,
     ) -> Result<Self, Bug> {
-        let commitments = encode(&nonces.each_ref().map(times_generator));
+        let commitments = encode(&nonces.each_ref().map(times_generator)).ok_or(Bug::Library)?;
         let oracle = Oracle::new(sid, &commitments);
         let mut answers = [Answer { challenge: [0; _], response: Scalar::ZERO }; _];
         let (firsts, seconds) = answers.split_at_mut(PAIRS);
@@ -80,7 +80,7 @@ impl ExponentProof {
                 .ok_or(Bug::Library)?;
         }
         let point = times_generator(s);
-        let [encoded] = encode(&[point]);
+        let [encoded] = encode(&[point]).ok_or(Bug::Library)?;
         Ok(Self { encoded, point, commitments, answers })
     }
 
@@ -98,7 +98,7 @@ impl ExponentProof {
         });
         let holds = distinct.len() == FISCHLIN_REPETITIONS
             && paired
-            && encode(&committed) == self.commitments;
+            && encode(&committed) == Some(self.commitments);
         if holds { Ok(()) } else { Err(VoleFault::Cheated) }
     }
 

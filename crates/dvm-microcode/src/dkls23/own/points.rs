@@ -1,13 +1,14 @@
 //! Points of secp256k1 as the base OT has them: compressed, never the identity.
 //!
-//! Always true: a point has one encoding. Points are computed together and brought to it together, which costs one
-//! inversion instead of one each.
+//! Always true: a point has one encoding, and the identity has none. Points are computed together and brought to it
+//! together, which costs one inversion instead of one each.
 //! Constant time: k256 multiplies and adds in constant time, whatever the point. Decoding is of public bytes.
 
 use k256::elliptic_curve::BatchNormalize;
-use k256::elliptic_curve::group::GroupEncoding;
+use k256::elliptic_curve::group::{Group, GroupEncoding};
 use k256::elliptic_curve::hash2curve::{ExpandMsgXmd, GroupDigest};
 use k256::elliptic_curve::ops::MulByGenerator;
+use k256::elliptic_curve::subtle::Choice;
 use k256::{AffinePoint, ProjectivePoint, Scalar, Secp256k1};
 use sha2::Sha256;
 
@@ -18,10 +19,18 @@ use super::oracle::tag;
 /// A point's encoding.
 pub(super) type Encoded = [u8; 33];
 
-/// The encodings of these points.
-pub(super) fn encode<const COUNT: usize>(points: &[ProjectivePoint; COUNT]) -> [Encoded; COUNT] {
+/// The encodings of these points, unless one of them is the identity.
+pub(super) fn encode<const COUNT: usize>(
+    points: &[ProjectivePoint; COUNT],
+) -> Option<[Encoded; COUNT]> {
+    // k256 0.13.4 panics if it is to normalise an identity that is a sum or a product: it compares Z with 0 before
+    // Z is reduced. A peer's message can make such a point, so none reaches it.
+    let identity = points.iter().fold(Choice::from(0), |any, point| any | point.is_identity());
+    if bool::from(identity) {
+        return None;
+    }
     let points = <ProjectivePoint as BatchNormalize<_>>::batch_normalize(points);
-    points.map(|point| point.to_bytes().into())
+    Some(points.map(|point| point.to_bytes().into()))
 }
 
 /// The point that these bytes are the encoding of.
@@ -59,7 +68,7 @@ mod tests {
     #[test]
     fn a_point_has_one_encoding() {
         let point = times_generator(&Scalar::from(5u32));
-        let [bytes] = encode(&[point]);
+        let [bytes] = encode(&[point]).unwrap();
         assert_eq!(decode(&bytes), Some(point));
         let mut other = bytes;
         other[0] ^= 1;
@@ -80,7 +89,21 @@ mod tests {
     #[test]
     fn encodings_made_together_are_those_made_alone() {
         let points = [1u32, 2, 7].map(|scalar| times_generator(&Scalar::from(scalar)));
-        assert_eq!(encode(&points), points.map(|point| encode(&[point])[0]));
-        assert_eq!(encode(&points)[0], generator());
+        let together = encode(&points).unwrap();
+        assert_eq!(together, points.map(|point| encode(&[point]).unwrap()[0]));
+        assert_eq!(together[0], generator());
+    }
+
+    #[test]
+    fn the_identity_has_no_encoding_however_it_was_computed() {
+        let point = times_generator(&Scalar::from(5u32));
+        let minus_five = times_generator(&-Scalar::from(5u32));
+        let difference = point - point;
+        let product = point * Scalar::ZERO;
+        for identity in [ProjectivePoint::IDENTITY, difference, product, point + minus_five] {
+            assert_eq!(encode(&[identity]), None);
+            assert_eq!(encode(&[point, identity]), None);
+        }
+        assert!(encode(&[point, minus_five]).is_some());
     }
 }

@@ -1,5 +1,7 @@
 //! The base OT: offers that were changed are refused, and a set-up survives its record.
 
+use k256::ProjectivePoint;
+
 use super::*;
 use crate::dkls23::vole::{BASE_OTS, CHOICE_PROOF_BYTES, FISCHLIN_REPETITIONS, OFFER_BYTES};
 
@@ -62,6 +64,49 @@ fn both_challenges_may_not_be_chosen_freely() {
         }
     });
     assert_eq!(outcome, Err(VoleFault::Cheated));
+}
+
+/// Challenges, and the exponent that a cheater says is of its point.
+const FORGED: [(u32, u32); 3] = [(0, 7), (1, 7), (0x8000_0001, 11)];
+
+#[test]
+fn an_answer_that_makes_the_identity_of_its_commitment_is_refused() {
+    // Whoever knows s makes O of its own commitment: response −es to the challenge e.
+    for (e, s) in FORGED {
+        let outcome = |more: Scalar| {
+            finished(|offer| {
+                offer[..33].copy_from_slice(&points::encode(&[point(s)]).unwrap()[0]);
+                offer[ANSWERS..ANSWERS + 4].copy_from_slice(&e.to_be_bytes());
+                let response = more - Scalar::from(e) * Scalar::from(s);
+                offer[ANSWERS + 4..ANSWERS + 36].copy_from_slice(&response.to_bytes());
+            })
+        };
+        assert_eq!(outcome(Scalar::ZERO), Err(VoleFault::Cheated), "challenge {e}: the identity");
+        assert_eq!(outcome(Scalar::ONE), Err(VoleFault::Cheated), "challenge {e}: the generator");
+    }
+}
+
+#[test]
+fn a_choice_proof_that_makes_the_identity_of_a_commitment_is_refused() {
+    let last = CHOICES + (BASE_OTS - 1) * CHOICE_PROOF_BYTES;
+    for (at, (challenge, r)) in [CHOICES, last].into_iter().cycle().zip(FORGED) {
+        let outcome = |more: Scalar| {
+            finished(|offer| {
+                let v = points::encode(&[point(r)]).unwrap()[0];
+                offer[at..at + 33].copy_from_slice(&v);
+                let challenge = Scalar::from(challenge);
+                let response = more - challenge * Scalar::from(r);
+                offer[at + 198..at + 230].copy_from_slice(&response.to_bytes());
+                offer[at + 262..at + 294].copy_from_slice(&challenge.to_bytes());
+            })
+        };
+        assert_eq!(outcome(Scalar::ZERO), Err(VoleFault::Cheated), "challenge {challenge}");
+        assert_eq!(outcome(Scalar::ONE), Err(VoleFault::Cheated), "challenge {challenge}");
+    }
+}
+
+fn point(exponent: u32) -> ProjectivePoint {
+    points::times_generator(&Scalar::from(exponent))
 }
 
 #[test]
