@@ -41,26 +41,9 @@ impl<C: FrostSuite> Binding<C> {
         if message.len() > MESSAGE_BYTES_MAX {
             return Err(Rule::MessageTooLong.into());
         }
-        if commitments.len() != usize::from(group.threshold()) {
-            return Err(Rule::SignerCount.into());
-        }
-        let mut signers = BTreeMap::new();
-        let mut decoded = BTreeMap::new();
-        let mut malformed = Vec::new();
-        for (node, bytes) in commitments {
-            let identifier = group.identifier(node)?;
-            signers.insert(node.clone(), identifier);
-            match signing_commitments::<C>(bytes) {
-                Some(commitment) => {
-                    decoded.insert(identifier, commitment);
-                }
-                None => malformed.push(identifier),
-            }
-        }
-        if !malformed.is_empty() {
-            let culprits = group.parties(&malformed);
-            return Err(Fault::Blame { culprits, what: Offence::MalformedNonceCommitment });
-        }
+        let decoded = decode_all(group, commitments)?;
+        let signer = |node: &String| Ok((node.clone(), group.identifier(node)?));
+        let signers = commitments.keys().map(signer).collect::<Result<_, Rule>>()?;
         let package = SigningPackage::new(decoded, message);
         let (group_commitment, challenge) = transcript(group, &package)?;
         let r = element_tail(&group_commitment).ok_or(Bug::Encoding)?;
@@ -174,6 +157,41 @@ impl<C: SchnorrSuite> Binding<C> {
         let signature = self.sum(shares)?;
         signature.as_slice().try_into().map_err(|_| Bug::Encoding.into())
     }
+}
+
+/// Checks the commitments (D_i ‖ E_i) of exactly t signers, by node name, for a message that is not known yet: whom
+/// [`Binding::new`] would name for malformed ones is named here.
+pub fn check_commitments<C: FrostSuite>(
+    group: &GroupKey<C>,
+    commitments: &BTreeMap<String, Vec<u8>>,
+) -> Result<(), Fault> {
+    decode_all(group, commitments).map(drop)
+}
+
+/// The commitments of exactly t signers.
+fn decode_all<C: FrostSuite>(
+    group: &GroupKey<C>,
+    commitments: &BTreeMap<String, Vec<u8>>,
+) -> Result<BTreeMap<Identifier<C>, SigningCommitments<C>>, Fault> {
+    if commitments.len() != usize::from(group.threshold()) {
+        return Err(Rule::SignerCount.into());
+    }
+    let mut decoded = BTreeMap::new();
+    let mut malformed = Vec::new();
+    for (node, bytes) in commitments {
+        let identifier = group.identifier(node)?;
+        match signing_commitments::<C>(bytes) {
+            Some(commitment) => {
+                decoded.insert(identifier, commitment);
+            }
+            None => malformed.push(identifier),
+        }
+    }
+    if !malformed.is_empty() {
+        let culprits = group.parties(&malformed);
+        return Err(Fault::Blame { culprits, what: Offence::MalformedNonceCommitment });
+    }
+    Ok(decoded)
 }
 
 /// D ‖ E, each in the element's only encoding.

@@ -20,7 +20,7 @@ mod roster;
 mod signature;
 mod suite;
 
-pub use binding::{Binding, MESSAGE_BYTES_MAX};
+pub use binding::{Binding, MESSAGE_BYTES_MAX, check_commitments};
 pub use by_suite::{SuiteGroupKey, aggregate, group_commitment, verify_share};
 pub use fault::{Bug, Fault, Offence, Rule, Unattributed};
 pub use group_key::{GROUP_KEY_BYTES_MAX, GroupKey};

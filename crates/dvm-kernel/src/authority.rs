@@ -137,6 +137,7 @@ impl Kernel {
         &mut self,
         entries: Vec<LogEntry>,
         certificate: &HeadCertificate,
+        now_ms: u64,
     ) -> Answer {
         let pinned = self.pinned()?;
         let head = pinned.state.head();
@@ -167,6 +168,7 @@ impl Kernel {
             pinned.state = state;
             pinned.register = register;
         }
+        self.tidy_stash(now_ms);
         Ok(KernelReply::Head(head))
     }
 }

@@ -54,11 +54,13 @@ impl Kernel {
                 let record = self.pinned()?.state.key(act.key_id());
                 if let (Some(record), false) = (record, act.makes_key()) {
                     usage.suspend(log_size, &failed.header.participants, Lifted::of(record));
+                    self.stash.forget_signers(act.key_id(), &failed.header.participants);
                 }
             }
             Failure::Blamed(culprits) if !act.makes_key() => {
                 for culprit in culprits {
                     usage.ban(log_size, culprit.clone());
+                    self.stash.forget_signer(act.key_id(), culprit);
                     self.end_pair(failed, culprit, draft);
                     bans.extend(self.ban_record(failed, culprit, draft, now_ms)?);
                 }

@@ -55,6 +55,15 @@ impl PeerBoot {
 /// The other participants of a run, by id.
 pub(crate) type Peers = BTreeMap<NodeId, Peer>;
 
+/// The boots that take part in an act run, in order of their nodes.
+pub(crate) fn boots_of(peers: &Peers) -> Vec<(NodeId, Boot)> {
+    let exact = |(node, peer): (&NodeId, &Peer)| match peer.boot {
+        PeerBoot::Exactly(boot) => Some((node.clone(), boot)),
+        PeerBoot::NotBeside(_) => None,
+    };
+    peers.iter().filter_map(exact).collect()
+}
+
 /// One payload's digest, kept for the arguments of later steps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

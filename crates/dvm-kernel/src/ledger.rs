@@ -18,6 +18,9 @@ use crate::vault::Vault;
 const MINUTE_MS: u64 = 60_000;
 /// A rolling hour in whole minutes, the one under way included: never less than an hour, so never too lenient.
 const MINUTES_KEPT: u64 = 61;
+/// Batches of one key in a rolling hour: one a second, which is more than any key signs. They are no executions of the
+/// floor's, since they sign nothing; this bounds what a hostile node can have its kernel compute and write for them.
+const BATCHES_PER_HOUR: u32 = 3_600;
 
 /// Openings and failures of one key, or of key generation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +28,8 @@ const MINUTES_KEPT: u64 = 61;
 pub(crate) struct Usage {
     /// (minute since the epoch, openings in it), ascending.
     openings: Vec<(u64, u32)>,
+    /// The same of openings that prepare signatures.
+    prepared: Vec<(u64, u32)>,
     /// (log size at the time, failures then), ascending.
     failures: Vec<(u64, u32)>,
     /// (log size at the time, who): signers that a check of this kernel's own named, over what their kernels signed.
@@ -35,7 +40,7 @@ pub(crate) struct Usage {
 }
 
 impl Artifact for Usage {
-    const SCHEMA: &'static str = "dvm/kernel-usage/2";
+    const SCHEMA: &'static str = "dvm/kernel-usage/3";
 }
 
 /// Sets that are remembered. A key that failed with more of them is frozen for all, whatever its floor says.
@@ -69,7 +74,12 @@ impl Usage {
     }
 
     /// Whether the floor leaves room for one more opening now.
-    pub(crate) fn has_room(&self, authority: &Authority<'_>, now_ms: u64) -> Result<(), Stop> {
+    pub(crate) fn has_room(
+        &self,
+        act: &Act,
+        authority: &Authority<'_>,
+        now_ms: u64,
+    ) -> Result<(), Stop> {
         let floor = authority.floor();
         let failures = self.failures_after(authority.record().and_then(|r| r.unfrozen_seq));
         ensure(
@@ -77,13 +87,18 @@ impl Usage {
             ReasonCode::KeyFrozen,
             "too many failed attempts on this key",
         )?;
+        self.rate(act, floor.executions_per_hour, now_ms)
+    }
+
+    /// Refuses more openings than an hour has room for: of signatures what the floor says, of batches our own bound.
+    fn rate(&self, act: &Act, executions_per_hour: u32, now_ms: u64) -> Result<(), Stop> {
+        let (of, most, rule) = match act.publishes() {
+            true => (&self.openings, executions_per_hour, "openings per hour of the floor"),
+            false => (&self.prepared, BATCHES_PER_HOUR, "batches per hour of a key"),
+        };
         let since = (now_ms / MINUTE_MS).saturating_sub(MINUTES_KEPT - 1);
-        let recent = total(self.openings.iter().filter(|(minute, _)| *minute >= since));
-        ensure(
-            recent < floor.executions_per_hour,
-            ReasonCode::ResourceLimit,
-            "openings per hour of the floor",
-        )
+        let recent = total(of.iter().filter(|(minute, _)| *minute >= since));
+        ensure(recent < most, ReasonCode::ResourceLimit, rule)
     }
 
     /// Failures since the event that unfroze the key. Its number is the size of the log before it: a failure at that
@@ -93,10 +108,11 @@ impl Usage {
         total(self.failures.iter().filter(|(size, _)| after(*size)))
     }
 
-    pub(crate) fn opened(&mut self, now_ms: u64) {
+    pub(crate) fn opened(&mut self, act: &Act, now_ms: u64) {
         let minute = now_ms / MINUTE_MS;
-        self.openings.retain(|(m, _)| m.saturating_add(MINUTES_KEPT) > minute);
-        count(&mut self.openings, minute);
+        let of = if act.publishes() { &mut self.openings } else { &mut self.prepared };
+        of.retain(|(m, _)| m.saturating_add(MINUTES_KEPT) > minute);
+        count(of, minute);
     }
 
     pub(crate) fn failed(&mut self, log_size: u64) {
@@ -222,6 +238,31 @@ mod tests {
         assert_eq!(usage.failures_after(Some(7)), 0);
         usage.failed(8);
         assert_eq!(usage.failures_after(Some(7)), 1);
+    }
+
+    #[test]
+    fn batches_and_signatures_of_a_key_have_hourly_bounds_of_their_own() {
+        let (key_id, path) = (|| "treasury".parse().unwrap(), Vec::new());
+        let batch = Act::PresignBatch {
+            key_id: key_id(),
+            key_epoch: 1,
+            path,
+            signers: nodes(["n1", "n2"]).to_vec(),
+            count: 1,
+        };
+        let digest = dvm_core::B32::default();
+        let signature = Act::SignDigest { key_id: key_id(), key_epoch: 1, digest };
+        let (mut usage, hour_ms) = (Usage::default(), MINUTES_KEPT * MINUTE_MS);
+        for _ in 0..BATCHES_PER_HOUR - 1 {
+            usage.opened(&batch, 0);
+        }
+        let room = |usage: &Usage, act: &Act, now_ms| usage.rate(act, 1, now_ms).is_ok();
+        assert!(room(&usage, &batch, 0) && room(&usage, &signature, 0));
+        usage.opened(&batch, 0);
+        assert!(!room(&usage, &batch, hour_ms - 1) && room(&usage, &batch, hour_ms));
+        assert!(room(&usage, &signature, 0), "a batch signs nothing");
+        usage.opened(&signature, 0);
+        assert!(!room(&usage, &signature, 0));
     }
 
     fn nodes<const N: usize>(names: [&str; N]) -> [NodeId; N] {

@@ -7,7 +7,7 @@
 //! - the kernel believes nothing that it can derive or verify: it parses the act, recompiles the plan, checks every
 //!   signature, view, floor and head itself;
 //! - a call that is refused changed nothing, in memory and on disk, but what evidence did: a receipt at the gate, a ban,
-//!   a fencing record;
+//!   a fencing record; and that material which a proposal names for something else is gone;
 //! - what a reply says is durable before the reply exists;
 //! - no result share leaves before every participant's kernel has granted.
 //!
@@ -44,6 +44,7 @@ mod publish;
 mod run;
 mod sighting;
 mod start;
+mod stash;
 mod step;
 mod stop;
 mod store;
@@ -62,6 +63,7 @@ use crate::identity::Identity;
 use crate::pairs::Pairs;
 use crate::run::Run;
 use crate::sighting::Others;
+use crate::stash::Stash;
 use crate::stop::Stop;
 use crate::store::Draft;
 use crate::vault::Vault;
@@ -123,6 +125,7 @@ pub struct Kernel {
     pinned: Option<Pinned>,
     group_keys: GroupKeys,
     pairs: Pairs,
+    stash: Stash,
     others: Others,
     /// Whose kernels have said, to this boot, what they saw of this one.
     shown: BTreeSet<NodeId>,
@@ -153,7 +156,7 @@ impl Kernel {
         let boot = Boot { generation: vault.boot_gen(), id: digest::sha256(&vault.boot_id()) };
         sighting::record_boot(&mut vault, boot, clock.high_ms())?;
         let shown = BTreeSet::new();
-        let (group_keys, pairs) = (GroupKeys::default(), Pairs::default());
+        let (group_keys, pairs, stash) = (GroupKeys::default(), Pairs::default(), Stash::default());
         Ok(Self {
             vault,
             identity,
@@ -164,6 +167,7 @@ impl Kernel {
             pinned,
             group_keys,
             pairs,
+            stash,
             others,
             shown,
             ended,
@@ -179,7 +183,7 @@ impl Kernel {
         };
         if matches!(stop, Stop::Fault(_)) {
             // A vault in doubt does nothing any more: what was read from it has no use.
-            self.pairs = Pairs::default();
+            (self.pairs, self.stash) = (Pairs::default(), Stash::default());
         }
         if let Stop::Contradiction(record) = &stop
             && let Err(fault) = self.keep_fence((**record).clone())
@@ -201,7 +205,7 @@ impl Kernel {
             KernelCall::Attest => Ok(self.attest()),
             KernelCall::Pin { manifest, node } => self.pin(&manifest, node),
             KernelCall::Cosign { entry, time_s } => self.cosign(&entry, time_s, now_ms),
-            KernelCall::Adopt { entries, certificate } => self.adopt(entries, &certificate),
+            KernelCall::Adopt { entries, certificate } => self.adopt(entries, &certificate, now_ms),
             KernelCall::Open { intent, content, admission, approvals } => self.open(
                 open::Request { intent: *intent, content, admission: *admission, approvals },
                 now_ms,
@@ -224,7 +228,10 @@ impl Kernel {
             }
             KernelCall::Abort { execution_id, code } => self.abort(execution_id, code, now_ms),
             KernelCall::Deny { denial } => self.deny(*denial, now_ms),
-            KernelCall::Status => Ok(self.status()),
+            KernelCall::Status => {
+                self.tidy_stash(now_ms);
+                Ok(self.status())
+            }
             KernelCall::Sight { node, attestation } => self.sight(&node, *attestation),
             KernelCall::Show { sighting } => self.show(*sighting),
             KernelCall::Fence { record } => self.fence(record.map(|r| *r)),
@@ -275,6 +282,6 @@ impl Kernel {
 
     fn status(&self) -> KernelReply {
         let held = self.runs.values().filter_map(Run::held_run).collect();
-        KernelReply::Status { held, stash: Vec::new() }
+        KernelReply::Status { held, stash: self.stash.described() }
     }
 }

@@ -118,14 +118,14 @@ impl Kernel {
             "this intent's result may be out already",
         )?;
         let mut usage = Usage::load(&mut self.vault, &intent.act)?;
-        usage.has_room(&authority, now_ms)?;
+        usage.has_room(&intent.act, &authority, now_ms)?;
         self.has_room_for(&act, &link, now_ms)?;
         phase.may(Verb::Open, Phase::Admitted)?;
 
         let (cluster, head) = (pinned.cluster(), state.head());
         let seen = self.others.seen(pinned);
         mark.openings = mark.openings.saturating_add(1);
-        usage.opened(now_ms);
+        usage.opened(&intent.act, now_ms);
         let mut draft = self.draft();
         let open = Open {
             cluster,

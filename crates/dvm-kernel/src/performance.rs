@@ -13,6 +13,7 @@ use dvm_core::digest::{self, Domain, Tagged};
 use dvm_core::intent::Backend;
 use dvm_core::run::RunHeader;
 use dvm_core::{B32, Bytes, NodeId, ReasonCode};
+use dvm_microcode::dkls23::Triple;
 use dvm_microcode::{Ed25519, KeyShare, SchnorrSuite, Secp256k1Tr, Secret, Session};
 use dvm_score::Step;
 use rand_core::CryptoRngCore;
@@ -22,11 +23,14 @@ use crate::group_keys::GroupKeys;
 mod dkls23;
 mod inbox;
 mod keygen;
+mod presigning;
 mod signing;
 
 pub(crate) use dkls23::{Pair, RunPairs};
 pub(crate) use inbox::{Inbox, Mail};
 use keygen::Keygen;
+use presigning::Presigning;
+pub(crate) use signing::Prepared;
 use signing::Signing;
 
 /// What a step says and shows. Private payloads are not sealed yet.
@@ -56,6 +60,22 @@ pub(crate) enum Made {
     },
 }
 
+/// One piece of one-time material, made before it is known what it will sign. It is used up by value.
+pub(crate) enum Piece {
+    /// FROST's nonces, over Ed25519.
+    Ed25519(Box<Prepared<Ed25519>>),
+    /// FROST's nonces, over secp256k1.
+    Secp256k1Tr(Box<Prepared<Secp256k1Tr>>),
+    /// What is left to scale of an ECDSA signature.
+    Triple(Box<Triple>),
+}
+
+/// A piece with what all signers know of it: its part of the batch's name.
+pub(crate) struct Named {
+    pub(crate) nonce: Vec<u8>,
+    pub(crate) piece: Piece,
+}
+
 /// The secret side of one act run.
 pub(crate) enum Performance {
     /// Over Ed25519.
@@ -72,6 +92,8 @@ pub(crate) enum Play<C: SchnorrSuite> {
     Keygen(Box<Keygen<C>>),
     /// Makes a signature share.
     Signing(Box<Signing<C>>),
+    /// Makes nonces for signature shares to come.
+    Presigning(Box<Presigning<C>>),
 }
 
 /// Names the terms of a key generation.
@@ -82,7 +104,7 @@ pub(crate) struct KeygenTerms<'a> {
     pub(crate) me: &'a NodeId,
 }
 
-/// Names the terms of a signature.
+/// Names the terms of a run with a key that exists.
 pub(crate) struct SigningTerms<'a> {
     pub(crate) header: &'a RunHeader,
     /// The rewrite table of the plan.
@@ -90,12 +112,24 @@ pub(crate) struct SigningTerms<'a> {
     pub(crate) ready: &'a KeyReady,
     /// From the key to the one that signs.
     pub(crate) path: &'a [u32],
-    /// The sealed share of the key.
+}
+
+/// What this kernel holds of a key that exists.
+pub(crate) struct Holding<'a> {
+    /// The sealed share.
     pub(crate) share: &'a [u8],
     /// The set-ups with the other signers, where the protocol has them.
     pub(crate) pairs: RunPairs,
-    /// The bytes to be signed.
-    pub(crate) message: Vec<u8>,
+}
+
+/// What a run with a key that exists is for.
+pub(crate) enum Task {
+    /// It signs these bytes, and makes all that it needs.
+    Sign(Vec<u8>),
+    /// It signs these bytes with what was made before.
+    Spend(Vec<u8>, Piece),
+    /// It makes pieces for signatures to come.
+    Prepare,
 }
 
 /// Whether a backend's signers need a set-up of each pair of them.
@@ -140,23 +174,44 @@ impl Performance {
         })
     }
 
-    /// A signature that has done nothing yet.
-    pub(crate) fn signing(terms: SigningTerms<'_>, groups: &mut GroupKeys) -> Result<Self, Fault> {
-        let share = terms.share;
+    /// A signature, or the preparation of some, that has done nothing yet.
+    pub(crate) fn signing(
+        terms: &SigningTerms<'_>,
+        holding: Holding<'_>,
+        task: Task,
+        groups: &mut GroupKeys,
+    ) -> Result<Self, Fault> {
+        let share = holding.share;
         Ok(match terms.ready.backend {
             Backend::FrostEd25519 => {
                 let key = KeyShare::unseal_with(share, |bytes| groups.ed25519(bytes))?;
-                Self::Ed25519(Play::signing(key, terms.message))
+                let spent = |piece| match piece {
+                    Piece::Ed25519(prepared) => Some(*prepared),
+                    _ => None,
+                };
+                Self::Ed25519(Play::with_key(key, task, spent)?)
             }
             Backend::FrostSecp256k1Tr => {
                 let key = KeyShare::unseal_with(share, |bytes| groups.secp256k1_tr(bytes))?;
-                Self::Secp256k1Tr(Play::signing(key, terms.message))
+                let spent = |piece| match piece {
+                    Piece::Secp256k1Tr(prepared) => Some(*prepared),
+                    _ => None,
+                };
+                Self::Secp256k1Tr(Play::with_key(key, task, spent)?)
             }
             Backend::Dkls23Secp256k1 => {
                 let key = KeyShare::unseal_with(share, |bytes| groups.secp256k1(bytes))?;
-                Self::Dkls23(dkls23::Play::signing(&key, terms)?)
+                Self::Dkls23(dkls23::Play::with_key(&key, terms, (holding.pairs, task))?)
             }
         })
+    }
+
+    /// A signature with a triple. It takes nothing of the key: a triple is of these signers' shares already.
+    pub(crate) fn of_triple(
+        terms: &SigningTerms<'_>,
+        (message, triple): (&[u8], Triple),
+    ) -> Result<Self, Fault> {
+        Ok(Self::Dkls23(dkls23::Play::of_triple(terms, (message, triple))?))
     }
 
     /// Performs one step.
@@ -182,6 +237,19 @@ impl Performance {
             Self::Dkls23(play) => play.made(),
         }
     }
+
+    /// The pieces of a batch in their order, once all rounds are done.
+    pub(crate) fn prepared(&mut self, inbox: &Inbox) -> Result<Vec<Named>, Fault> {
+        match self {
+            Self::Ed25519(play) => {
+                play.prepared(inbox, |prepared| Piece::Ed25519(Box::new(prepared)))
+            }
+            Self::Secp256k1Tr(play) => {
+                play.prepared(inbox, |prepared| Piece::Secp256k1Tr(Box::new(prepared)))
+            }
+            Self::Dkls23(play) => play.prepared(),
+        }
+    }
 }
 
 impl<C: SchnorrSuite> Play<C> {
@@ -189,8 +257,19 @@ impl<C: SchnorrSuite> Play<C> {
         Ok(Self::Keygen(Box::new(Keygen::new(terms.session()?))))
     }
 
-    fn signing(key: KeyShare<C>, message: Vec<u8>) -> Self {
-        Self::Signing(Box::new(Signing::new(key, message)))
+    fn with_key(
+        key: KeyShare<C>,
+        task: Task,
+        spent: impl FnOnce(Piece) -> Option<Prepared<C>>,
+    ) -> Result<Self, Fault> {
+        Ok(match task {
+            Task::Sign(message) => Self::Signing(Box::new(Signing::new(key, message, None))),
+            Task::Spend(message, piece) => {
+                let prepared = spent(piece).ok_or(Rule::OtherScheme)?;
+                Self::Signing(Box::new(Signing::new(key, message, Some(prepared))))
+            }
+            Task::Prepare => Self::Presigning(Box::new(Presigning::new(key))),
+        })
     }
 
     fn perform(
@@ -199,10 +278,10 @@ impl<C: SchnorrSuite> Play<C> {
         mail: Mail<'_>,
         rng: &mut dyn CryptoRngCore,
     ) -> Result<Said, Fault> {
-        mail.alone()?;
         match self {
-            Self::Keygen(keygen) => keygen.perform(step.op, mail, rng),
-            Self::Signing(signing) => signing.perform(step.op, mail, rng),
+            Self::Keygen(keygen) => keygen.perform(step.op, mail.alone()?, rng),
+            Self::Signing(signing) => signing.perform(step.op, mail.alone()?, rng),
+            Self::Presigning(presigning) => presigning.perform(step.op, mail.item(), rng),
         }
     }
 
@@ -210,7 +289,22 @@ impl<C: SchnorrSuite> Play<C> {
         match self {
             Self::Keygen(keygen) => keygen.made(),
             Self::Signing(signing) => signing.made(),
+            Self::Presigning(_) => Err(Rule::UnexpectedMessage.into()),
         }
+    }
+
+    fn prepared(
+        &mut self,
+        inbox: &Inbox,
+        piece: impl Fn(Prepared<C>) -> Piece,
+    ) -> Result<Vec<Named>, Fault> {
+        let Self::Presigning(presigning) = self else {
+            return Err(Rule::UnexpectedMessage.into());
+        };
+        let prepared = presigning.prepared(inbox)?;
+        let named =
+            |prepared: Prepared<C>| Named { nonce: prepared.public(), piece: piece(prepared) };
+        Ok(prepared.into_iter().map(named).collect())
     }
 }
 

@@ -8,12 +8,12 @@ use dvm_act::ParsedAct;
 use dvm_core::authority::KeyReady;
 use dvm_core::call::HeldRun;
 use dvm_core::intent::{Backend, CanonicalIntent};
-use dvm_core::run::{Boot, Open, RunHeader};
+use dvm_core::run::{Open, RunHeader};
 use dvm_core::{B32, Link, NodeId, Signed, limits};
 use dvm_score::Plan;
 
 use crate::authority::intent_link;
-use crate::course::{Course, Peer, PeerBoot, Peers};
+use crate::course::{Course, Peers};
 use crate::held::{Gate, HeldRecord};
 use crate::performance::{Inbox, Performance};
 use crate::phase::Phase;
@@ -55,8 +55,10 @@ pub(crate) struct Running {
     pub(crate) course: Course,
     pub(crate) peers: Peers,
     pub(crate) backend: Backend,
-    /// For a signature: the key's public facts, and the bytes to be signed.
-    pub(crate) signs: Option<(KeyReady, Vec<u8>)>,
+    /// The public facts of the key that signs, or for which signatures are prepared.
+    pub(crate) ready: Option<KeyReady>,
+    /// The bytes to be signed.
+    pub(crate) message: Option<Vec<u8>>,
     pub(crate) performance: Performance,
     pub(crate) inbox: Inbox,
     /// Running digest of the secret microtrace.
@@ -66,15 +68,6 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// The boots that take part, in order of their nodes.
-    pub(crate) fn boots(&self) -> Vec<(NodeId, Boot)> {
-        let exact = |(node, peer): (&NodeId, &Peer)| match peer.boot {
-            PeerBoot::Exactly(boot) => Some((node.clone(), boot)),
-            PeerBoot::NotBeside(_) => None,
-        };
-        self.peers.iter().filter_map(exact).collect()
-    }
-
     /// The other participants, in order.
     pub(crate) fn recipients(&self) -> Vec<NodeId> {
         self.peers.keys().cloned().collect()
@@ -130,7 +123,7 @@ impl Run {
     pub(crate) fn content_bytes(&self) -> usize {
         match &self.stage {
             Stage::Admitted(admitted) => admitted.act.bytes_to_sign().map_or(0, <[u8]>::len),
-            Stage::Running(running) => running.signs.as_ref().map_or(0, |(_, m)| m.len()),
+            Stage::Running(running) => running.message.as_ref().map_or(0, Vec::len),
             Stage::Held(_) | Stage::Closed => 0,
         }
     }

@@ -21,6 +21,7 @@ use dvm_core::{B32, NodeId, PublicKey, ReasonCode, Signed};
 use serde::{Deserialize, Serialize};
 
 use crate::authority::Pinned;
+use crate::stash::Stash;
 use crate::stop::{Stop, ensure};
 use crate::store::{self, Draft, Kind};
 use crate::vault::Vault;
@@ -318,6 +319,7 @@ impl Kernel {
         draft.put(Kind::End, OWN, &end);
         self.commit(draft)?;
         self.ended = true;
+        self.stash = Stash::default();
         Ok(())
     }
 

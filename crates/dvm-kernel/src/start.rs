@@ -19,7 +19,9 @@ use crate::authority::Pinned;
 use crate::course::{Course, Peer, PeerBoot, Peers};
 use crate::held::key_share_id;
 use crate::ledger;
-use crate::performance::{Inbox, KeygenTerms, Performance, RunPairs, SigningTerms, works_in_pairs};
+use crate::performance::{
+    Holding, Inbox, KeygenTerms, Performance, Piece, RunPairs, SigningTerms, Task, works_in_pairs,
+};
 use crate::phase::{Phase, Verb};
 use crate::run::{Admitted, Running, Stage};
 use crate::sighting::{Others, PeerMark};
@@ -51,14 +53,6 @@ pub(crate) fn backend_of(
         (_, Some(record)) => Ok(record.ready.backend),
         (_, None) => Err(Stop::internal("a signature without a key record")),
     }
-}
-
-/// Refuses what this kernel has no rounds for.
-fn refuse_unperformed(header: &RunHeader, intent: &CanonicalIntent) -> Result<(), Stop> {
-    let at_hand = header.kind.material().is_none();
-    ensure(at_hand, ReasonCode::MaterialPoisoned, "no such material is at hand")?;
-    let performed = intent.act.publishes();
-    ensure(performed, ReasonCode::PayloadRejected, "this kernel has no rounds for this act")
 }
 
 fn check_participants(
@@ -169,15 +163,19 @@ impl Kernel {
         )?;
         check_participants(header, &run.intent, &authority, &pinned.node)?;
         let backend = backend_of(&run.intent, &authority)?;
-        refuse_unperformed(header, &run.intent)?;
-        let plan = compiled(header, &run.intent, backend)?;
+        self.has_room_to_prepare(&run.intent.act, backend)?;
         let (peers, raised) =
             check_opens(pinned, &self.others, (&proposal, &admitted.open), now_ms)?;
         let ready = authority.record().map(|r| r.ready.clone());
+        let intent = run.intent.clone();
         self.refuse_if_outrun(&proposal)?;
+        // Whatever refuses the run after this has spent what it names.
+        self.tidy_stash(now_ms);
+        let piece = self.piece_for(header, &intent.act, (ready.as_ref(), &peers))?;
+        let plan = compiled(header, &intent, backend)?;
 
         let seed = self.draw();
-        let performance = self.prepare(header, ready.as_ref(), &plan)?;
+        let performance = self.prepare(header, (ready.as_ref(), piece), &plan)?;
         let mut running =
             self.running(proposal.header, (plan, peers, seed), (backend, ready, performance))?;
         running.raised = raised;
@@ -214,7 +212,8 @@ impl Kernel {
             plan,
             peers,
             backend,
-            signs: ready.zip(act.bytes_to_sign().map(<[u8]>::to_vec)),
+            ready,
+            message: act.bytes_to_sign().map(<[u8]>::to_vec),
             performance,
             microtrace: microtrace_of(&seed),
             raised: Vec::new(),
@@ -222,11 +221,12 @@ impl Kernel {
         })
     }
 
-    /// The secret side of an act: a fresh key generation, or the share that governance activated.
+    /// The secret side of an act: a fresh key generation, or the share that governance activated, with what was made
+    /// before.
     fn prepare(
         &mut self,
         header: &RunHeader,
-        ready: Option<&KeyReady>,
+        (ready, piece): (Option<&KeyReady>, Option<Piece>),
         plan: &Plan,
     ) -> Result<Performance, Stop> {
         let node = self.pinned()?.node.clone();
@@ -246,8 +246,18 @@ impl Kernel {
         let (Some(ready), Stage::Admitted(admitted)) = (ready, &run.stage) else {
             return Err(Stop::internal("a signature without a key record"));
         };
-        let message = admitted.act.bytes_to_sign().unwrap_or_default().to_vec();
+        let message = admitted.act.bytes_to_sign().map(<[u8]>::to_vec);
         let path = run.intent.act.path().to_vec();
+        let terms =
+            SigningTerms { header, table: plan.backend.as_str(), ready, path: path.as_slice() };
+        let task = match (message, piece) {
+            (Some(message), Some(Piece::Triple(triple))) => {
+                return Performance::of_triple(&terms, (&message, *triple)).map_err(bug);
+            }
+            (Some(message), Some(piece)) => Task::Spend(message, piece),
+            (Some(message), None) => Task::Sign(message),
+            (None, _) => Task::Prepare,
+        };
         let id = key_share_id(&ready.key_id, &link_of(ready));
         let share = store::read(&mut self.vault, Kind::KeyShare, &id)?.ok_or_else(|| {
             Stop::refused(ReasonCode::NotFound, "this kernel holds no share of the active key")
@@ -256,9 +266,8 @@ impl Kernel {
             true => self.pairs_with(ready, &header.participants)?,
             false => RunPairs::new(),
         };
-        let (table, path) = (plan.backend.as_str(), path.as_slice());
-        let terms = SigningTerms { header, table, ready, path, share: &share, pairs, message };
-        Performance::signing(terms, &mut self.group_keys).map_err(bug)
+        let holding = Holding { share: &share, pairs };
+        Performance::signing(&terms, holding, task, &mut self.group_keys).map_err(bug)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Running → Running, and Held at the last level: one level of an act run.
+//! Running → Running, and Held at the last level, or Closed where it fills the stash: one level of an act run.
 //!
 //! Source: the design's kernel page, points 4 to 6; the VM page's crash rules.
 //! Always true: frames, views and permits are judged before anything secret moves; all of a level is durable in one
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::bans::Failed;
-use crate::course::{Asked, Heard};
+use crate::course::{Asked, Heard, boots_of};
 use crate::hedge::Hedged;
 use crate::held::{Commitment, Gate, HeldRecord, Holding};
 use crate::level::{self, Output, Place, Request, Word};
@@ -30,6 +30,7 @@ use crate::phase::{Phase, Verb};
 use crate::run::{Run, Running, Stage};
 use crate::seal;
 use crate::sighting::save_marks;
+use crate::stash::{Batch, mark_taken};
 use crate::stop::{Stop, ensure};
 use crate::store::{Draft, Kind};
 use crate::{Answer, Kernel};
@@ -59,8 +60,16 @@ pub(crate) fn mark_consumed(draft: &mut Draft, steps: &[Step], events: &[PermitE
     }
 }
 
+/// What a run came to, not yet durable.
+enum Finished {
+    /// A result, which is held.
+    Result(Box<Holdable>),
+    /// Material, which goes into the stash.
+    Batch(Box<Batch>),
+}
+
 /// What a finished run holds, not yet durable.
-struct Finished {
+struct Holdable {
     record: HeldRecord,
     share: Zeroizing<Vec<u8>>,
     /// Of a key: the set-ups with its other holders.
@@ -136,7 +145,9 @@ impl Kernel {
         });
         let mut draft = self.draft();
         mark_consumed(&mut draft, &steps, &events);
+        mark_taken(&mut draft, &running.header, &steps);
         save_marks(&mut draft, &std::mem::take(&mut running.raised));
+        let mut prepared = None;
         let (mut reply, stage) = match performed {
             Err((at, failure)) => {
                 let (run, broken) = ((&intent, &mut *running), (output, at, failure));
@@ -147,7 +158,16 @@ impl Kernel {
                 let mut reply =
                     self.sign_act_level(&mut running, (heard, &events), output, &mut draft)?;
                 let stage = match finished {
-                    Some(done) => self.hold(done, &running, (&mut draft, &mut reply), now_ms)?,
+                    Some(Finished::Result(done)) => {
+                        self.hold(*done, &running, (&mut draft, &mut reply), now_ms)?
+                    }
+                    Some(Finished::Batch(batch)) => {
+                        let named = (Some(batch.name()), None, now_ms);
+                        reply.receipt = Some(self.permit_receipt(&running, &mut draft, named)?);
+                        reply.stashed = Some(batch.stashed());
+                        prepared = Some(batch);
+                        Stage::Closed
+                    }
                     None if level >= running.plan.levels() => {
                         return Err(Stop::internal("the last level made no result"));
                     }
@@ -159,6 +179,8 @@ impl Kernel {
         let run = Run { intent, stage };
         Phase::Running.may(Verb::Step, run.phase())?;
         self.commit(draft)?;
+        // A crash before this line loses the batch, as one after it does.
+        prepared.into_iter().for_each(|batch: Box<Batch>| self.stash.put(*batch));
         reply.permits = events;
         self.runs.insert(link, run);
         Ok(KernelReply::Level(Box::new(reply)))
@@ -176,7 +198,7 @@ impl Kernel {
         let failed = Failed {
             intent,
             header: &running.header,
-            key: running.signs.as_ref().map(|(ready, _)| ready),
+            key: running.ready.as_ref(),
             event: events.get(at),
             heard: &heard.headers,
         };
@@ -253,12 +275,9 @@ impl Kernel {
         (intent, now_ms): (&CanonicalIntent, u64),
         finished: &mut Option<Finished>,
     ) -> Result<Word, Failure> {
-        if matches!(step.op, MicroOp::FinalizeSig | MicroOp::FinalizeKey) {
-            let made = running.performance.made()?;
-            let done = self.finish(running, intent, made, now_ms)?;
-            let result_ref = done.record.facts.result_ref();
+        if let Some((done, name)) = self.finished(running, step, (intent, now_ms))? {
             *finished = Some(done);
-            let broadcast = Some(Bytes(result_ref.0.to_vec()));
+            let broadcast = Some(Bytes(name.0.to_vec()));
             return Ok(Word { broadcast, ..Word::default() });
         }
         let said = running.performance.perform(step, &running.inbox, rng)?;
@@ -280,6 +299,30 @@ impl Kernel {
         Ok(word)
     }
 
+    /// What the last step of a run comes to, with its public name; none of any other step.
+    fn finished(
+        &self,
+        running: &mut Running,
+        step: &Step,
+        (intent, now_ms): (&CanonicalIntent, u64),
+    ) -> Result<Option<(Finished, B32)>, Failure> {
+        match step.op {
+            MicroOp::FinalizeSig | MicroOp::FinalizeKey => {
+                let made = running.performance.made()?;
+                let done = self.finish(running, intent, made, now_ms)?;
+                let name = done.record.facts.result_ref();
+                Ok(Some((Finished::Result(Box::new(done)), name)))
+            }
+            MicroOp::Stash => {
+                let made = running.performance.prepared(&running.inbox)?;
+                let batch = Batch::of(running, &intent.act, made, now_ms)?;
+                let name = batch.name();
+                Ok(Some((Finished::Batch(Box::new(batch)), name)))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Gives the result its public name and lays out what will be held.
     fn finish(
         &self,
@@ -287,11 +330,11 @@ impl Kernel {
         intent: &CanonicalIntent,
         made: Made,
         now_ms: u64,
-    ) -> Result<Finished, Failure> {
+    ) -> Result<Holdable, Failure> {
         let execution_id = running.course.execution_id;
         let (facts, holding, share, pairs) = match made {
             Made::Signature { share, commitments, nonce, digest } => {
-                let (ready, _) = running.signs.as_ref().ok_or(Failure::Bug)?;
+                let ready = running.ready.as_ref().ok_or(Failure::Bug)?;
                 let named = |(node, bytes): (String, Vec<u8>)| {
                     Some(Commitment { node: node.parse().ok()?, bytes: Bytes(bytes) })
                 };
@@ -326,25 +369,25 @@ impl Kernel {
             backend: running.backend,
             facts,
             permit: running.header_link,
-            boots: running.boots(),
+            boots: boots_of(&running.peers),
             holding,
             held_at_ms: now_ms,
             gate: Gate::Held,
             failed: false,
             publication: None,
         };
-        Ok(Finished { record, share, pairs })
+        Ok(Holdable { record, share, pairs })
     }
 
     /// Writes the held result with its PermitReceipt.
     fn hold(
         &self,
-        finished: Finished,
+        finished: Holdable,
         running: &Running,
         (draft, reply): (&mut Draft, &mut LevelReply),
         now_ms: u64,
     ) -> Result<Stage, Stop> {
-        let Finished { mut record, share, pairs } = finished;
+        let Holdable { mut record, share, pairs } = finished;
         let result_ref = record.facts.result_ref();
         let receipt = self.permit_receipt(running, draft, (Some(result_ref), None, now_ms))?;
         record.permit = receipt.link();
@@ -356,7 +399,7 @@ impl Kernel {
             let id = PairId { made_by: running.course.execution_id, peer };
             id.save(draft, Zeroizing::new(pair.expose(Vec::clone)));
         }
-        if let Some((_, message)) = &running.signs {
+        if let Some(message) = &running.message {
             record.save_message(draft, message);
         }
         reply.receipt = Some(receipt);

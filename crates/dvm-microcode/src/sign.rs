@@ -16,7 +16,7 @@ mod verify_share;
 
 pub use aggregate::aggregate;
 pub(crate) use aggregate::with_plain;
-pub use binding::bind;
+pub use binding::{bind, check_commitments};
 pub(crate) use nonce_commit::draw;
 pub use nonce_commit::{Nonces, nonce_commit};
 pub use partial_sig::partial_sig;

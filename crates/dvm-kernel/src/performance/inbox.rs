@@ -29,7 +29,7 @@ pub(crate) struct Inbox {
 /// What an inbox has of one item.
 #[derive(Clone, Copy)]
 pub(crate) struct Mail<'a> {
-    pub(super) item: Item,
+    item: Item,
     inbox: &'a Inbox,
 }
 
@@ -59,14 +59,24 @@ impl Inbox {
 
     /// What there is for the item of a step.
     pub(crate) fn mail(&self, step: &Step) -> Mail<'_> {
-        Mail { item: self.item(step), inbox: self }
+        self.of_item(self.item(step))
+    }
+
+    /// What there is for an item.
+    pub(super) fn of_item(&self, item: Item) -> Mail<'_> {
+        Mail { item, inbox: self }
     }
 }
 
 impl<'a> Mail<'a> {
     /// Refuses any item but the first: one key or one signature is not made with the steps of several.
-    pub(crate) fn alone(self) -> Result<(), Rule> {
-        if self.item == 0 { Ok(()) } else { Err(Rule::UnexpectedMessage) }
+    pub(crate) fn alone(self) -> Result<Self, Rule> {
+        if self.item == 0 { Ok(self) } else { Err(Rule::UnexpectedMessage) }
+    }
+
+    /// Which item.
+    pub(crate) fn item(self) -> Item {
+        self.item
     }
 
     /// Payloads of a micro-op, by sender.

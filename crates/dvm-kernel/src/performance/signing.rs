@@ -1,4 +1,4 @@
-//! FROST's two rounds, step by step.
+//! FROST's two rounds, step by step; of the first one only what is left where its nonces were made before.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,25 @@ use rand_core::CryptoRngCore;
 
 use super::{Made, Mail, Said, message_digest};
 
+/// The first round of a signature to come: this signer's nonces, and the commitments of all.
+pub(crate) struct Prepared<C: SchnorrSuite> {
+    pub(super) nonces: Nonces<C>,
+    pub(super) commitments: BTreeMap<String, Vec<u8>>,
+}
+
+impl<C: SchnorrSuite> Prepared<C> {
+    /// What all signers know of it: the commitments, in order of their signers.
+    pub(super) fn public(&self) -> Vec<u8> {
+        self.commitments.values().flatten().copied().collect()
+    }
+}
+
 /// One signature.
 pub(crate) struct Signing<C: SchnorrSuite> {
     key: KeyShare<C>,
     message: Vec<u8>,
+    /// Of a run that spends what was made before, until it takes it.
+    prepared: Option<Prepared<C>>,
     nonces: Option<Nonces<C>>,
     commitments: BTreeMap<String, Vec<u8>>,
     binding: Option<Binding<C>>,
@@ -22,9 +37,9 @@ pub(crate) struct Signing<C: SchnorrSuite> {
 }
 
 impl<C: SchnorrSuite> Signing<C> {
-    pub(super) fn new(key: KeyShare<C>, message: Vec<u8>) -> Self {
+    pub(super) fn new(key: KeyShare<C>, message: Vec<u8>, prepared: Option<Prepared<C>>) -> Self {
         let commitments = BTreeMap::new();
-        Self { key, message, nonces: None, commitments, binding: None, share: None }
+        Self { key, message, prepared, nonces: None, commitments, binding: None, share: None }
     }
 
     pub(super) fn perform(
@@ -40,8 +55,14 @@ impl<C: SchnorrSuite> Signing<C> {
                 self.nonces = Some(nonces);
                 said.broadcast = Some(commitment);
             }
+            MicroOp::TakeNonce => {
+                let prepared = self.prepared.take().ok_or(Rule::UnexpectedMessage)?;
+                said.public = Some(Bytes(prepared.public()));
+                (self.nonces, self.commitments) = (Some(prepared.nonces), prepared.commitments);
+            }
             MicroOp::BindingFactor => {
-                self.commitments = mail.public(MicroOp::NonceCommit);
+                // Nobody says commitments in a run that takes them.
+                self.commitments.extend(mail.public(MicroOp::NonceCommit));
                 let binding = sign::bind(self.key.group(), &self.commitments, &self.message)?;
                 said.public = Some(Bytes(binding.r().to_vec()));
                 self.binding = Some(binding);

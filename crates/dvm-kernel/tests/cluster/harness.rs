@@ -53,10 +53,11 @@ fn rule(k: u16) -> ApprovalRule {
 
 /// The floor of this backend's keys: with the acts that their scheme has.
 pub(crate) fn floor_of(backend: Backend) -> Floor {
-    let acts = match backend.scheme() {
+    let mut acts = match backend.scheme() {
         Scheme::Schnorr => vec![ActClass::SignMessage],
         Scheme::Ecdsa => vec![ActClass::SignDigest, ActClass::SignEvmTransaction],
     };
+    acts.push(ActClass::PresignBatch);
     Floor { acts, ..sign_floor() }
 }
 

@@ -7,6 +7,9 @@
     reason = "all of this crate is a test"
 )]
 
+#[macro_use]
+mod suite;
+
 mod harness;
 mod lab;
 mod lab_authority;
@@ -24,5 +27,5 @@ mod refusals_at_the_gate;
 mod refusals_before;
 mod restarts;
 mod rollback;
-mod suite;
+mod stash;
 mod transactions;

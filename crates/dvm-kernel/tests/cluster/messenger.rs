@@ -80,18 +80,27 @@ impl Cluster {
         opens: Vec<Signed<Open>>,
         backend: Backend,
     ) -> (Proposal, Plan) {
+        self.proposal_with(intent, opens, (backend, None))
+    }
+
+    /// ... of a run that takes this material.
+    pub(crate) fn proposal_with(
+        &self,
+        intent: &CanonicalIntent,
+        opens: Vec<Signed<Open>>,
+        (backend, material): (Backend, Option<Material>),
+    ) -> (Proposal, Plan) {
         let participants: Vec<NodeId> = opens.iter().map(|o| o.body.node.clone()).collect();
+        let run = dvm_score::Run::Act(material);
         let plan =
-            dvm_score::compile(&intent.act, dvm_score::Run::Act(None), backend, &participants)
-                .unwrap()
-                .into_plan();
+            dvm_score::compile(&intent.act, run, backend, &participants).unwrap().into_plan();
         let header = RunHeader {
             cluster: intent.cluster,
             intent: link_of(intent),
             kind: RunKind::Act {
                 attempt: 1,
                 opens: opens.iter().map(Signed::link).collect(),
-                material: None,
+                material,
             },
             plan_id: plan.id(),
             key_epoch: intent.act.key_epoch(),

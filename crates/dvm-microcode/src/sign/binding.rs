@@ -16,3 +16,11 @@ pub fn bind<C: SchnorrSuite>(
 ) -> Result<Binding<C>, Fault> {
     Binding::new(group, commitments, message)
 }
+
+/// Checks exactly t signers' commitments before there is a message. A signer whose commitments are malformed is named.
+pub fn check_commitments<C: SchnorrSuite>(
+    group: &GroupKey<C>,
+    commitments: &BTreeMap<String, Vec<u8>>,
+) -> Result<(), Fault> {
+    dvm_blame::check_commitments(group, commitments)
+}

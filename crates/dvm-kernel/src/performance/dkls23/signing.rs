@@ -1,72 +1,49 @@
-//! DKLS23's three rounds, step by step.
+//! One ECDSA signature: by all rounds, or by what is left of them with a triple.
 //!
-//! Always true: a round's messages are given out once, each by the micro-op whose payload it is; the state of a round is
-//! gone when the next one begins, whether that one succeeds or not.
+//! Always true: a triple is scaled for the run that takes it before it signs, so nobody knew the signature's nonce
+//! when its message was chosen; what the rounds or a triple left is used up by the share.
 
-use std::collections::BTreeMap;
-
-use dvm_blame::ecdsa::{NoncePoint, SHARE_BYTES};
-use dvm_blame::{Fault, Offence, Roster, Rule};
-use dvm_core::Bytes;
-use dvm_microcode::dkls23::{self, Checked, Committed, Multiplied, Terms};
-use dvm_microcode::{Secret, SecretMessages};
+use dvm_blame::ecdsa::{NoncePoint, POINT_BYTES, SHARE_BYTES, TripleUse};
+use dvm_blame::{Fault, Rule};
+use dvm_core::run::Material;
+use dvm_core::{B32, Bytes};
+use dvm_microcode::Secret;
+use dvm_microcode::dkls23::{self, ScaledTriple, Triple};
 use dvm_score::MicroOp;
 use rand_core::CryptoRngCore;
 
-use super::{RunPairs, Shipped};
+use super::rounds::{Rounds, State};
 use crate::performance::{Made, Mail, Said, message_digest};
 
-/// Where one signature is. Each state is consumed by the round that follows.
-enum State {
-    Fresh,
-    Committed(Committed<Shipped>, Words),
-    Multiplied(Multiplied<Shipped>, Words),
-    Checked(Checked),
-    Done { share: Secret<[u8; SHARE_BYTES]>, nonce: NoncePoint },
+/// What one signature is made of.
+pub(super) enum Source {
+    /// Everything is made in this run.
+    Rounds(Box<Rounds>, Box<State>),
+    /// It was made before, for this use.
+    Triple(Triple, Use),
+    /// It was taken.
+    Scaled(ScaledTriple),
     Spent,
 }
 
-/// What a round says, until its micro-ops have said it.
-struct Words {
-    public: Option<Vec<u8>>,
-    private: Option<SecretMessages>,
-}
-
-/// The micro-ops of one round.
-#[derive(PartialEq, Eq)]
-enum Round {
-    Commit,
-    Multiply,
-    Check,
-    Affine,
-}
-
-fn round(op: MicroOp) -> Result<Round, Rule> {
-    match op {
-        MicroOp::NonceCommit | MicroOp::ZeroShare | MicroOp::VoleRecv => Ok(Round::Commit),
-        MicroOp::NonceOpen | MicroOp::VoleSend => Ok(Round::Multiply),
-        MicroOp::VoleFinish | MicroOp::CheckConsistency => Ok(Round::Check),
-        MicroOp::AffineShare => Ok(Round::Affine),
-        _ => Err(Rule::UnexpectedMessage),
-    }
+/// What a triple is taken for.
+pub(super) struct Use {
+    pub(super) execution_id: B32,
+    pub(super) material: Material,
+    /// The key that is signed under.
+    pub(super) public_key: [u8; POINT_BYTES],
 }
 
 /// One signature.
 pub(crate) struct Signing {
-    terms: Terms,
-    signers: Roster,
-    pairs: RunPairs,
     digest: [u8; 32],
-    state: State,
+    source: Source,
+    done: Option<(Secret<[u8; SHARE_BYTES]>, NoncePoint)>,
 }
 
 impl Signing {
-    pub(super) fn new(
-        (terms, signers): (Terms, Roster),
-        pairs: RunPairs,
-        digest: [u8; 32],
-    ) -> Self {
-        Self { terms, signers, pairs, digest, state: State::Fresh }
+    pub(super) fn new(source: Source, digest: [u8; 32]) -> Self {
+        Self { digest, source, done: None }
     }
 
     pub(super) fn perform(
@@ -75,100 +52,56 @@ impl Signing {
         mail: Mail<'_>,
         rng: &mut dyn CryptoRngCore,
     ) -> Result<Said, Fault> {
-        let round = round(op)?;
-        let state = std::mem::replace(&mut self.state, State::Spent);
-        let mut state = self.advanced(round, state, mail, rng)?;
-        let said = said(op, &mut state)?;
-        self.state = state;
-        Ok(said)
-    }
-
-    /// The state after a round: it is performed at the first of its micro-ops, and is done at the others.
-    fn advanced(
-        &self,
-        round: Round,
-        state: State,
-        mail: Mail<'_>,
-        rng: &mut dyn CryptoRngCore,
-    ) -> Result<State, Fault> {
-        let pairs = self.pairs.iter().map(|(peer, pair)| (peer.clone(), &**pair)).collect();
-        match (round, state) {
-            (Round::Commit, State::Fresh) => {
-                let (state, com, private) = dkls23::commit(&self.terms, mail.item, &pairs, rng)?;
-                Ok(State::Committed(state, Words::new(com.to_vec(), private)))
-            }
-            (Round::Multiply, State::Committed(state, _)) => {
-                let heard = (self.commitments(mail)?, &mail.secret(MicroOp::VoleRecv));
-                let (state, opening, private) =
-                    dkls23::multiply(&self.terms, state, &pairs, heard, rng)?;
-                Ok(State::Multiplied(state, Words::new(opening, private)))
-            }
-            (Round::Check, State::Multiplied(state, _)) => {
-                let heard = (&mail.public(MicroOp::NonceOpen), &mail.secret(MicroOp::VoleSend));
-                Ok(State::Checked(dkls23::check(&self.terms, state, &pairs, heard)?))
-            }
-            (Round::Affine, State::Checked(checked)) => {
-                let (share, nonce) = dkls23::affine(checked, &self.digest);
-                Ok(State::Done { share, nonce })
-            }
-            (Round::Commit, state @ State::Committed(..))
-            | (Round::Multiply, state @ State::Multiplied(..))
-            | (Round::Check, state @ State::Checked(..)) => Ok(state),
-            _ => Err(Rule::UnexpectedMessage.into()),
+        match op {
+            MicroOp::TakeTriple => self.take(),
+            MicroOp::AffineShare => self.share(),
+            op => match &mut self.source {
+                Source::Rounds(rounds, state) => rounds.perform(op, state, mail, rng),
+                _ => Err(Rule::UnexpectedMessage.into()),
+            },
         }
     }
 
-    /// com_j of every signer. What is no digest names who said it.
-    fn commitments(&self, mail: Mail<'_>) -> Result<BTreeMap<String, [u8; 32]>, Fault> {
-        let mut commitments = BTreeMap::new();
-        let mut culprits = Vec::new();
-        for (node, said) in mail.of(MicroOp::NonceCommit) {
-            match said.as_slice().try_into() {
-                Ok(commitment) => drop(commitments.insert(node, commitment)),
-                Err(_) => culprits.push(self.signers.party(&node)?),
-            }
-        }
-        match culprits.is_empty() {
-            true => Ok(commitments),
-            false => Err(Fault::Blame { culprits, what: Offence::MalformedNonceCommitment }),
-        }
+    /// R as it was made, and R' as it is used: whoever has both can tell that one follows from the other.
+    fn take(&mut self) -> Result<Said, Fault> {
+        let Source::Triple(triple, taken) = std::mem::replace(&mut self.source, Source::Spent)
+        else {
+            return Err(Rule::UnexpectedMessage.into());
+        };
+        let made = triple.nonce().encode();
+        let scaled = triple.scaled(&TripleUse {
+            execution_id: &taken.execution_id.0,
+            batch: &taken.material.batch.0,
+            index: taken.material.index,
+            nonce: &made,
+            public_key: &taken.public_key,
+            digest: &self.digest,
+        })?;
+        let public = [made, scaled.nonce().encode()].concat();
+        self.source = Source::Scaled(scaled);
+        Ok(Said { public: Some(Bytes(public)), ..Said::default() })
+    }
+
+    fn share(&mut self) -> Result<Said, Fault> {
+        let share = match std::mem::replace(&mut self.source, Source::Spent) {
+            Source::Rounds(_, state) => match *state {
+                State::Checked(checked) => dkls23::affine(checked, &self.digest),
+                _ => return Err(Rule::UnexpectedMessage.into()),
+            },
+            Source::Scaled(triple) => triple.affine(),
+            Source::Triple(..) | Source::Spent => return Err(Rule::UnexpectedMessage.into()),
+        };
+        self.done = Some(share);
+        Ok(Said::default())
     }
 
     pub(super) fn made(&mut self) -> Result<Made, Fault> {
-        let State::Done { share, nonce } = std::mem::replace(&mut self.state, State::Spent) else {
-            return Err(Rule::UnexpectedMessage.into());
-        };
+        let (share, nonce) = self.done.take().ok_or(Rule::UnexpectedMessage)?;
         Ok(Made::Signature {
             share: share.expose(|share| Secret::new(share.to_vec())),
-            commitments: BTreeMap::new(),
+            commitments: std::collections::BTreeMap::new(),
             nonce: nonce.encode().to_vec(),
             digest: message_digest(&self.digest),
         })
     }
-}
-
-impl Words {
-    fn new(public: Vec<u8>, private: SecretMessages) -> Self {
-        Self { public: Some(public), private: Some(private) }
-    }
-}
-
-/// What a micro-op of the round that was just performed says and shows.
-fn said(op: MicroOp, state: &mut State) -> Result<Said, Fault> {
-    let mut said = Said::default();
-    match (op, state) {
-        (
-            MicroOp::NonceCommit | MicroOp::NonceOpen,
-            State::Committed(_, words) | State::Multiplied(_, words),
-        ) => said.broadcast = Some(words.public.take().ok_or(Rule::UnexpectedMessage)?),
-        (
-            MicroOp::VoleRecv | MicroOp::VoleSend,
-            State::Committed(_, words) | State::Multiplied(_, words),
-        ) => said.private = words.private.take().ok_or(Rule::UnexpectedMessage)?,
-        (MicroOp::CheckConsistency, State::Checked(checked)) => {
-            said.public = Some(Bytes(checked.nonce().encode().to_vec()));
-        }
-        _ => {}
-    }
-    Ok(said)
 }
