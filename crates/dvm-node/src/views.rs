@@ -50,6 +50,9 @@ pub struct ExecutionView {
     pub result_ref: Option<String>,
     /// The signature, once published.
     pub signature_hex: Option<String>,
+    /// Of a transaction: the account that pays, with its EIP-55 checksum.
+    #[serde(default)]
+    pub sender: Option<String>,
     /// Of a published transaction: what `eth_sendRawTransaction` takes. Not in lists.
     #[serde(default)]
     pub raw_transaction_hex: Option<String>,
@@ -87,8 +90,28 @@ pub struct KeyView {
     pub public_key_hex: String,
     /// The public key as PEM, where the format exists.
     pub public_key_pem: Option<String>,
+    /// The key's account on EVM chains, with its EIP-55 checksum; ECDSA keys have one.
+    #[serde(default)]
+    pub evm_address: Option<String>,
+    /// BIP-32 chain code, hex; ECDSA keys have one. With the public key it gives every key below, as an xpub does.
+    #[serde(default)]
+    pub chain_code_hex: Option<String>,
     /// CID of its KeyReady.
     pub key_ready_cid: String,
+    /// The key at the path that was asked for.
+    #[serde(default)]
+    pub below: Option<KeyBelowView>,
+}
+
+/// A key below a key, by BIP-32's non-hardened indices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeyBelowView {
+    /// The way to it, such as `m/0/7`.
+    pub path: String,
+    /// Its public key, hex.
+    pub public_key_hex: String,
+    /// Its account on EVM chains, with its EIP-55 checksum.
+    pub evm_address: String,
 }
 
 /// One member as this node sees it.

@@ -203,8 +203,10 @@ impl Client {
             .map_err(|_| Failure::Answer { url: self.base.clone(), expected: "keys" })
     }
 
-    pub(crate) fn key(&self, role: As, id: &str) -> Result<KeyView, Failure> {
-        self.json(role, &format!("/v1/keys/{}", segment(id)?), None, "a key")
+    /// One key; with a path, also the key there below it.
+    pub(crate) fn key(&self, role: As, id: &str, path: Option<&str>) -> Result<KeyView, Failure> {
+        let below = path.map(|path| query("path", path)).transpose()?.unwrap_or_default();
+        self.json(role, &format!("/v1/keys/{}{below}", segment(id)?), None, "a key")
     }
 }
 
@@ -215,6 +217,15 @@ fn segment(id: &str) -> Result<&str, Failure> {
         Ok(id)
     } else {
         Err(Failure::usage(format!("`{id}` is not an id")))
+    }
+}
+
+/// A derivation path in a query. What is none is not sent.
+fn query(name: &str, path: &str) -> Result<String, Failure> {
+    if path.bytes().all(|b| b.is_ascii_digit() || b"m/".contains(&b)) {
+        Ok(format!("?{name}={path}"))
+    } else {
+        Err(Failure::usage(format!("`{path}` is not like `m/0/7`, without hardened indices")))
     }
 }
 
@@ -239,6 +250,10 @@ mod tests {
         assert!(segment("bafyabc").is_ok() && segment("k.1:a@b-c").is_ok());
         for bad in ["", "a/b", "../x", "..", "a?b", "a b"] {
             assert!(segment(bad).is_err(), "{bad}");
+        }
+        assert_eq!(query("path", "m/0/7").unwrap(), "?path=m/0/7");
+        for bad in ["m/0'", "m/0h", "m/0&x=1", "m/0#", "n/0"] {
+            assert!(query("path", bad).is_err(), "{bad}");
         }
     }
 }

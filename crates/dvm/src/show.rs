@@ -83,6 +83,7 @@ pub(crate) fn execution(view: &ExecutionView) -> String {
     row("approvals", &view.approvals.join(", "));
     row("result ref", view.result_ref.as_deref().unwrap_or_default());
     row("signature", view.signature_hex.as_deref().unwrap_or_default());
+    row("sender", view.sender.as_deref().unwrap_or_default());
     row("transaction", view.transaction_hash.as_deref().unwrap_or_default());
     row("raw", view.raw_transaction_hex.as_deref().unwrap_or_default());
     for receipt in &view.receipts {
@@ -172,6 +173,7 @@ mod tests {
             signers: Vec::new(),
             result_ref: None,
             signature_hex: None,
+            sender: None,
             raw_transaction_hex: None,
             transaction_hash: None,
             receipts: Vec::new(),

@@ -1,16 +1,20 @@
 //! What anyone with a token may know of the cluster: keys, log, members, kernels.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
+use dvm_act::evm::{address_of, eip55};
+use dvm_blame::bip32;
+use dvm_core::B32;
 use dvm_core::reason::ReasonCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::error::ApiError;
+use super::execution::path_of;
 use crate::engine::ApiCall;
-use crate::views::{ErrorView, KeyView, StatusView};
+use crate::views::{ErrorView, KeyBelowView, KeyView, StatusView};
 
 /// All keys.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -31,16 +35,50 @@ pub async fn keys(State(api): State<Api>) -> Result<Json<KeyList>, ApiError> {
     Ok(Json(all_keys(&api).await?))
 }
 
+/// Which key below the named one.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PathQuery {
+    /// Show also the key at this path below it, such as `m/0/7`, without hardened indices.
+    #[serde(default)]
+    pub path: Option<String>,
+}
+
 /// One key.
 #[utoipa::path(get, path = "/v1/keys/{id}", tag = "keys",
-    params(("id" = String, Path, description = "key id")),
+    params(("id" = String, Path, description = "key id"), PathQuery),
     responses((status = 200, body = KeyView), (status = "4XX", body = ErrorView)))]
 pub async fn key(
     State(api): State<Api>,
     Path(id): Path<String>,
+    Query(query): Query<PathQuery>,
 ) -> Result<Json<KeyView>, ApiError> {
     let found = all_keys(&api).await?.keys.into_iter().find(|key| key.key_id == id);
-    found.map(Json).ok_or_else(|| ApiError::not_found("key", &id))
+    let mut key = found.ok_or_else(|| ApiError::not_found("key", &id))?;
+    if let Some(path) = query.path {
+        key.below = Some(key_below(&key, path)?);
+    }
+    Ok(Json(key))
+}
+
+fn key_below(key: &KeyView, path: String) -> Result<KeyBelowView, ApiError> {
+    let indices = path_of(&path)
+        .ok_or_else(|| ApiError::form("`path` is not like `m/0/7`, without hardened indices"))?;
+    let code = key.chain_code_hex.as_deref().and_then(B32::from_hex).ok_or_else(|| {
+        let backend = &key.backend;
+        ApiError::form(format!("a key of `{backend}` has none below it; ECDSA keys have"))
+    })?;
+    let public_key = hex::decode(&key.public_key_hex).unwrap_or_default();
+    let below = bip32::derive(&public_key, &code.0, &indices)
+        .map_err(|e| ApiError::form(format!("there is no key at `{path}`: {e}")))?;
+    let address = address_of(below.public_key())
+        .ok_or_else(|| ApiError::new(ReasonCode::Internal, "a derived key is no point"))?;
+    Ok(KeyBelowView {
+        path,
+        public_key_hex: hex::encode(below.public_key()),
+        evm_address: eip55(&address),
+    })
 }
 
 /// The certified log: every event with its entry's canonical bytes, the manifest, and the head's

@@ -26,6 +26,9 @@ use crate::views::{ActRequest, ErrorView, ExecutionView, SubmitRequest};
 
 type Answer<T> = Result<T, ApiError>;
 
+/// The first index that needs the private key as one number, which is nowhere.
+const FIRST_HARDENED: u32 = 1 << 31;
+
 /// Media type of a CAR file.
 pub const CAR: &str = "application/vnd.ipld.car";
 
@@ -115,11 +118,13 @@ fn transaction_of(
     Ok((act, Some(payload)))
 }
 
-fn path_of(text: &str) -> Option<Vec<u32>> {
+/// A derivation path as people write it, without hardened indices.
+pub(super) fn path_of(text: &str) -> Option<Vec<u32>> {
     let components = text.strip_prefix('m')?;
     let path: Option<Vec<u32>> = components.split('/').skip(1).map(|c| c.parse().ok()).collect();
+    let path = path.filter(|path| path.iter().all(|index| *index < FIRST_HARDENED))?;
     // Written in one way: no `+7`, no `007`, nothing between `m` and the first `/`.
-    path.filter(|path| dvm_act::path_text(path) == text)
+    (dvm_act::path_text(&path) == text).then_some(path)
 }
 
 fn check_role(caller: &Caller, act: &Act) -> Answer<()> {

@@ -10,8 +10,16 @@ use serde_json::json;
 use super::client::{Ask, Facts};
 use super::*;
 use crate::tokens::{BearerToken, Principal, Role};
+use crate::views::KeyView;
 
 const INTENT: &str = "bafyreid7qoywk77r7rj3slobqfekdvs57qwuwh5d2z3sqsw52iabe3mqne";
+
+const GENERATOR: &str = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+/// What every Ethereum library says of that key.
+const GENERATORS_ACCOUNT: &str = "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf";
+/// The unsigned transaction of EIP-155's example.
+const TRANSACTION: &str =
+    "ec098504a817c800825208943535353535353535353535353535353535353535880de0b6b3a764000080018080";
 
 /// Answers like an engine with one operation, of tenant `acme`.
 fn answer(call: &ApiCall) -> ApiReply {
@@ -23,9 +31,28 @@ fn answer(call: &ApiCall) -> ApiReply {
             ApiReply::Error { code: ReasonCode::NotFound, message: "no such operation".to_owned() }
         }
         ApiCall::Evidence(_) => ApiReply::Car(vec![1, 2, 3]),
-        ApiCall::Keys => ApiReply::Json(json!({ "keys": [] })),
+        ApiCall::Keys => ApiReply::Json(json!({ "keys": [key("ed"), key("eth")] })),
         ApiCall::Executions => ApiReply::Json(json!({ "executions": [] })),
         _ => ApiReply::Json(json!({})),
+    }
+}
+
+/// The key of the private key 1, with a chain code if it is for ECDSA.
+fn key(name: &str) -> KeyView {
+    let ecdsa = name == "eth";
+    KeyView {
+        key_id: name.to_owned(),
+        state: "Active".to_owned(),
+        key_epoch: 1,
+        backend: if ecdsa { "dkls23-secp256k1" } else { "frost-ed25519" }.to_owned(),
+        threshold: 2,
+        roster: Vec::new(),
+        public_key_hex: GENERATOR.to_owned(),
+        public_key_pem: None,
+        evm_address: ecdsa.then(|| GENERATORS_ACCOUNT.to_owned()),
+        chain_code_hex: ecdsa.then(|| "07".repeat(32)),
+        key_ready_cid: INTENT.to_owned(),
+        below: None,
     }
 }
 
@@ -187,6 +214,66 @@ async fn malformed_requests_get_their_code_and_never_reach_the_engine() {
         assert!(text.contains("PAYLOAD_REJECTED"), "{text}");
     }
     assert_eq!(site.asked(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_reaches_the_engine_only_if_it_and_its_path_and_sender_are_well_formed() {
+    let site = Site::start().await;
+    let submit = |field: &str, value: Value| {
+        let mut act = json!({ "type": "sign.evm_transaction", "key_id": "k", "path": "m/0/7",
+            "from": GENERATORS_ACCOUNT, "transaction_hex": TRANSACTION });
+        act[field] = value;
+        Some(json!({ "idempotency_key": "k", "act": act }).to_string())
+    };
+    let longest = "00".repeat(dvm_act::evm::PAYLOAD_BYTES_MAX);
+    let bad = [
+        ("path", json!("m/0'"), 400),
+        ("path", json!("m/007"), 400),
+        ("path", json!("0/7"), 400),
+        ("path", json!("m/2147483648"), 400),
+        ("from", json!(&GENERATORS_ACCOUNT[..41]), 400),
+        ("from", json!(&GENERATORS_ACCOUNT[2..]), 400),
+        ("transaction_hex", json!(&TRANSACTION[..88]), 400),
+        ("transaction_hex", json!(format!("0x{TRANSACTION}")), 400),
+        ("transaction_hex", json!(format!("03{TRANSACTION}")), 400),
+        ("transaction_hex", json!(longest), 400),
+        ("transaction_hex", json!(format!("{longest}00")), 413),
+    ];
+    for (field, value, wanted) in bad {
+        let (status, text) =
+            site.call("client", "POST", "/v1/executions", submit(field, value)).await;
+        assert_eq!(status, wanted, "{field} {text}");
+    }
+    assert_eq!(site.asked(), 0);
+    for path in ["m", "m/0", "m/2147483647"] {
+        let body = submit("path", json!(path));
+        assert_eq!(site.call("client", "POST", "/v1/executions", body).await.0, 200, "{path}");
+    }
+    let body = submit("from", Value::Null);
+    assert_eq!(site.call("client", "POST", "/v1/executions", body).await.0, 200);
+    assert_eq!(site.asked(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_shown_with_the_account_at_a_path_where_it_has_one() {
+    let site = Site::start().await;
+    let shown = async |path: &str| {
+        let (status, text) = site.call("client", "GET", &format!("/v1/keys/{path}"), None).await;
+        (status, serde_json::from_str::<Value>(&text).unwrap_or_default())
+    };
+    assert!(shown("eth").await.1["below"].is_null());
+    let (status, itself) = shown("eth?path=m").await;
+    assert_eq!((status, &itself["below"]["evm_address"]), (200, &json!(GENERATORS_ACCOUNT)));
+    let (_, below) = shown("eth?path=m/0/7").await;
+    let point = hex::decode(GENERATOR).unwrap();
+    let derived = dvm_blame::bip32::derive(&point, &[7; 32], &[0, 7]).unwrap();
+    assert_eq!(below["below"]["public_key_hex"], hex::encode(derived.public_key()));
+    assert_eq!(below["below"]["path"], "m/0/7");
+    assert_eq!(below["evm_address"], GENERATORS_ACCOUNT);
+    for refused in ["eth?path=m/0'", "eth?path=m/2147483648", "eth?way=m", "ed?path=m"] {
+        assert_eq!(shown(refused).await.0, 400, "{refused}");
+    }
+    assert_eq!(shown("none?path=m").await.0, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dvm_act::evm::{Signed, Transaction};
+use dvm_act::evm::{Signed, Transaction, eip55};
 use dvm_core::bytes::B32;
 use dvm_core::intent::Act;
 use dvm_core::link::Link;
@@ -148,6 +148,10 @@ impl Engine {
             signers: signers.unwrap_or_default().iter().map(ToString::to_string).collect(),
             result_ref: op.result_ref.map(|r| r.hex()),
             signature_hex: self.result_of(intent).filter(|_| !is_key).map(|r| hex::encode(&r.0)),
+            sender: match &op.intent.act {
+                Act::SignEvmTransaction { from, .. } => Some(eip55(&from.0)),
+                _ => None,
+            },
             raw_transaction_hex: None,
             transaction_hash: None,
             receipts: op.receipts.iter().filter_map(|seq| self.receipt_at(*seq)).collect(),
@@ -203,7 +207,10 @@ impl Engine {
                 public_key_pem: dvm_blame::public_key_pem(ready.backend.into(), &ready.public_key)
                     .ok()
                     .flatten(),
+                evm_address: dvm_policy::account_of(ready, &[]).map(|account| eip55(&account.0)),
+                chain_code_hex: ready.chain_code.map(|code| code.hex()),
                 key_ready_cid: record.key_ready_cid.to_string(),
+                below: None,
             }
         };
         self.authority.keys().iter().map(view).collect()

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use dvm_core::bytes::{Address20, Bytes};
 use dvm_core::ids::{IdempotencyKey, PersonId, Tenant};
-use dvm_core::intent::{Act, CanonicalIntent, Scope};
+use dvm_core::intent::{Act, CanonicalIntent, Scheme, Scope};
 use dvm_core::limits;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
@@ -57,6 +57,7 @@ impl Engine {
     fn intent_of(&mut self, s: Submission) -> Result<Link, (ReasonCode, &'static str)> {
         let slot = (s.tenant.clone(), s.idempotency_key.clone());
         let act = self.with_sender(self.with_epoch(s.act))?;
+        self.check_scheme(&act)?;
         if let Some(known) = self.by_key.get(&slot).copied() {
             let same = self.operations.get(&known).is_some_and(|op| {
                 op.intent.act == act
@@ -99,6 +100,19 @@ impl Engine {
             *roster = self.manifest.nodes.iter().map(|p| p.node.clone()).collect();
         }
         act
+    }
+
+    /// An act that no key of this scheme performs would wait for signers until it expires.
+    fn check_scheme(&self, act: &Act) -> Result<(), (ReasonCode, &'static str)> {
+        let messages = "this key is for ECDSA and signs no messages; sign a transaction, or use a \
+            key of another backend";
+        let scheme = self.authority.key(act.key_id()).map(|key| key.ready.backend.scheme());
+        match act {
+            Act::SignMessage { .. } if scheme == Some(Scheme::Ecdsa) => {
+                Err((ReasonCode::PayloadRejected, messages))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A transaction's act names the account that pays; a client need not know it.

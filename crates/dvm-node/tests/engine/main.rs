@@ -13,6 +13,8 @@ mod hostile_wire;
 mod net;
 #[cfg(test)]
 mod rollback;
+#[cfg(test)]
+mod transactions;
 
 use dvm_core::ReasonCode;
 use dvm_core::governance::EventKind;

@@ -24,7 +24,7 @@ use dvm_kernel::{About, Kernel, Surroundings};
 use dvm_node::engine::*;
 use dvm_node::journal::{Table, Write};
 use dvm_node::wire::PeerMessage;
-use dvm_policy::{PolicySet, Role};
+use dvm_policy::{PolicyFile, PolicySet, Role};
 use ed25519_dalek::SigningKey;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -58,7 +58,7 @@ pub fn floor(admit: u16, release: u16) -> Floor {
         } else {
             ReleaseRule::Auto
         },
-        acts: vec![ActClass::SignMessage, ActClass::SignEvmTransaction],
+        acts: vec![ActClass::SignMessage, ActClass::SignDigest, ActClass::SignEvmTransaction],
         executions_per_hour: 100,
         failures_to_freeze: 3,
     }
@@ -199,9 +199,7 @@ impl Net {
     /// ... with an active key `demo` of this backend.
     pub fn with_key_of(backend: Backend, floor: Floor) -> Self {
         let mut net = Self::formed();
-        let act =
-            Act::KeyGenerate { key_id: id("demo"), backend, threshold: 2, roster: Vec::new() };
-        let view = net.submit("n1", "key", act, None);
+        let view = net.make_key(backend);
         assert_eq!(view["state"], "Published", "{view:#}");
         net.activate("demo", floor);
         net
@@ -224,7 +222,7 @@ impl Net {
             me: id(name),
             manifest: self.manifest.clone(),
             policy_key: key(&format!("{name}/policy")),
-            policy: PolicySet::shipped().unwrap(),
+            policy: policy(),
             salt_seed: B32([3; 32]),
             timing: Timing::default(),
         };
@@ -517,6 +515,17 @@ fn apply(tables: &mut Tables, write: Write) {
     }
 }
 
+/// The shipped policies, and one for digests, which every key can sign.
+fn policy() -> PolicySet {
+    const DIGESTS: &str = r#"@id("digests") permit (principal, action == Dvm::Action::"sign.digest", resource)
+        when { resource.state == "Active" && context.floor_met };"#;
+    let shipped = PolicySet::shipped().unwrap();
+    let named = |file: &PolicyFile| (file.name.clone(), file.text.clone());
+    let mut files: BTreeMap<String, String> = shipped.bundle().files.iter().map(named).collect();
+    files.insert("22-sign-digest".to_owned(), DIGESTS.to_owned());
+    PolicySet::load(files).unwrap()
+}
+
 fn manifest(nodes: Vec<NodePassport>) -> ClusterManifest {
     ClusterManifest {
         name: id("test"),
@@ -539,7 +548,7 @@ fn manifest(nodes: Vec<NodePassport>) -> ClusterManifest {
             name: id("treasury"),
             members: ["a1", "a2", "a3"].map(person).to_vec(),
         }],
-        policy_root: PolicySet::shipped().unwrap().policy_root(),
+        policy_root: policy().policy_root(),
         keygen_floor: Floor {
             admit: None,
             release: ReleaseRule::Auto,

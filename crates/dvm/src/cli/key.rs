@@ -39,13 +39,22 @@ pub(crate) enum KeyCommand {
     #[command(after_help = "Example:\n  dvm key list --token-file tokens.json")]
     List,
     /// One key: state, holders, public key.
-    #[command(after_help = "Examples:\n  dvm key show treasury\n  dvm key show treasury --pem")]
+    #[command(after_help = "Examples:
+  dvm key show treasury
+  dvm key show treasury --pem
+  dvm key show eth --path m/0/7
+
+With `--path` also the key at that path below it, by BIP-32 and without hardened indices. The EVM address is what
+has to be funded before the key can send a transaction.")]
     Show {
         /// The key.
         key_id: String,
         /// Print only the public key as PEM.
         #[arg(long)]
         pem: bool,
+        /// Show also the key at this path below it, and its EVM address.
+        #[arg(long, value_name = "PATH", conflicts_with = "pem")]
+        path: Option<String>,
     },
 }
 
@@ -69,8 +78,8 @@ pub(crate) fn run(global: &Global, command: &KeyCommand) -> Result<Exit, Failure
             show::print(global.json, &keys, |keys| keys.iter().map(row).collect());
             Ok(Exit::Done)
         }
-        KeyCommand::Show { key_id, pem } => {
-            let key = global.client()?.key(As::Client, key_id)?;
+        KeyCommand::Show { key_id, pem, path } => {
+            let key = global.client()?.key(As::Client, key_id, path.as_deref())?;
             if *pem {
                 let none = format!("`{}` keys have no PEM form; use --json", key.backend);
                 let pem = key.public_key_pem.ok_or(Failure::Usage(none))?;
@@ -89,15 +98,23 @@ fn row(key: &KeyView) -> String {
 }
 
 fn whole(key: &KeyView) -> String {
-    format!(
-        "key {} ({})\n  epoch          {}\n  backend        {}\n  threshold      {} of {}\n  public key     {}\n  key facts      {}\n",
-        key.key_id,
-        key.state,
-        key.key_epoch,
-        key.backend,
-        key.threshold,
-        key.roster.join(", "),
-        key.public_key_hex,
-        key.key_ready_cid
-    )
+    let mut out = format!("key {} ({})\n", key.key_id, key.state);
+    let mut row = |name: &str, value: &str| {
+        if !value.is_empty() {
+            out.push_str(&format!("  {name:<14} {value}\n"));
+        }
+    };
+    row("epoch", &key.key_epoch.to_string());
+    row("backend", &key.backend);
+    row("threshold", &format!("{} of {}", key.threshold, key.roster.join(", ")));
+    row("public key", &key.public_key_hex);
+    row("chain code", key.chain_code_hex.as_deref().unwrap_or_default());
+    row("EVM address", key.evm_address.as_deref().unwrap_or_default());
+    row("key facts", &key.key_ready_cid);
+    if let Some(below) = &key.below {
+        row("at", &below.path);
+        row("  public key", &below.public_key_hex);
+        row("  EVM address", &below.evm_address);
+    }
+    out
 }

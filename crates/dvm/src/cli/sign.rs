@@ -26,8 +26,8 @@ pub(crate) struct SubmitArgs {
     /// Names this request for ever: repeated, it gives the same execution. Random if absent.
     #[arg(long, value_name = "NAME")]
     idempotency_key: Option<String>,
-    /// Seconds to wait for a settled state; 0 returns at once.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    /// Seconds to wait for a settled state, 30 if none are named; 0 returns at once.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_value_t = 30, default_missing_value = "30")]
     wait: u64,
 }
 
@@ -69,15 +69,16 @@ pub(crate) enum SignCommand {
     },
     /// Sign a transaction of an EVM chain: EIP-1559, EIP-2930, or legacy with a chain id.
     #[command(after_help = "Examples:
-  dvm sign evm --key treasury --tx tx.json --wait 60
-  dvm sign evm --key treasury --path m/0/7 --tx - --raw-file signed.hex < tx.json
+  dvm sign evm --key treasury --tx tx.json --wait
+  dvm sign evm --key treasury --path m/0/7 --tx - --raw-file signed.hex
 
 The file has the fields of Ethereum's JSON-RPC, and all of them: nothing is asked of a node or guessed.
   { \"chainId\": \"0x1\", \"nonce\": \"0x9\", \"to\": \"0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed\",
     \"value\": \"0xde0b6b3a7640000\", \"gas\": \"0x5208\",
     \"maxFeePerGas\": \"0x6fc23ac00\", \"maxPriorityFeePerGas\": \"0x59682f00\" }
 With `gasPrice` instead of the two fees it is a legacy transaction, with `gasPrice` and `accessList` one of
-EIP-2930. `input` is a call's data. `\"to\": null` creates a contract. `from`, if given, must be the key's address.")]
+EIP-2930. `input` is a call's data. `\"to\": null` creates a contract. `from`, if given, must be the key's address:
+`dvm key show treasury --path m/0/7` tells which that is, for whoever funds it.")]
     Evm {
         /// The key: one of backend `dkls23-secp256k1`.
         #[arg(long)]

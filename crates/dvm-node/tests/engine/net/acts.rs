@@ -30,8 +30,19 @@ impl Net {
         self.submit(at, name, act, Some(content))
     }
 
+    /// Makes the key `demo`; asked again, tells how it was made.
+    pub fn make_key(&mut self, backend: Backend) -> Value {
+        let (key_id, roster) = (id("demo"), Vec::new());
+        let act = Act::KeyGenerate { key_id, backend, threshold: 2, roster };
+        self.submit("n1", "key", act, None)
+    }
+
     pub fn sign_error(&mut self, at: &str, name: &str, key_id: &str, content: &[u8]) -> ReasonCode {
         let (act, content) = self.act(key_id, content);
+        self.submit_error(at, name, act, content)
+    }
+
+    pub fn submit_error(&mut self, at: &str, name: &str, act: Act, content: Vec<u8>) -> ReasonCode {
         match self.api(at, Self::submission(name, act, Some(content))) {
             ApiReply::Error { code, .. } => code,
             other => panic!("{other:?}"),

@@ -27,7 +27,8 @@ pub(crate) enum Change {
     /// Give a published key authority, under a floor.
     #[command(after_help = "Examples:
   dvm gov propose activate treasury --proposer gov-1 --release treasury:2 --out d.dvm
-  dvm gov propose activate treasury --proposer gov-1 --admit treasury:1 --release auto --out d.dvm")]
+  dvm gov propose activate treasury --proposer gov-1 --admit treasury:1 --release auto --out d.dvm
+  dvm gov propose activate eth --proposer gov-1 --acts sign.evm_transaction --release treasury:1 --out d.dvm")]
     Activate {
         /// The key.
         key: KeyId,
@@ -260,7 +261,9 @@ fn person(text: &str) -> Result<Person, String> {
 }
 
 fn act_class(text: &str) -> Result<ActClass, String> {
-    ActClass::from_name(text).ok_or_else(|| format!("no act class is called `{text}`"))
+    let known = ActClass::ALL.map(ActClass::name).join(", ");
+    ActClass::from_name(text)
+        .ok_or_else(|| format!("no act class is called `{text}`; there are {known}"))
 }
 
 impl Change {
