@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use dvm_act::evm::{Fields, address_of, eip55};
 use ed25519_dalek::{Signature, VerifyingKey};
 use serde_json::Value;
 
@@ -19,6 +20,23 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 
 fn gone(pid: &Value) -> bool {
     !Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// The second key's transaction, judged by what is in the object and the files it names.
+fn the_transaction_holds(told: &Value) {
+    let sent = &told["evm"];
+    let fields = std::fs::read(text(sent, "transaction_path")).unwrap();
+    let fields: Fields = serde_json::from_slice(&fields).unwrap();
+    let key = hex::decode(text(sent, "public_key_hex")).unwrap();
+    let address = address_of(key.as_slice().try_into().unwrap()).unwrap();
+    assert_eq!(eip55(&address), text(sent, "address"));
+    let signature: [u8; 65] = hex::decode(text(sent, "signature_hex")).unwrap().try_into().unwrap();
+    let signed = fields.transaction().unwrap().signed(&address, &signature).unwrap();
+    assert_eq!(format!("0x{}", hex::encode(signed.raw())), text(sent, "raw_transaction_hex"));
+    assert_eq!(format!("0x{}", hex::encode(signed.hash())), text(sent, "transaction_hash"));
+    let bundle = ["evidence", "verify", text(sent, "bundle_path"), "--trust"];
+    let verified = dvm(&[&bundle[..], &[text(told, "trust_path")]].concat());
+    assert_eq!(verified.status.code(), Some(0));
 }
 
 #[test]
@@ -49,6 +67,8 @@ fn one_run_leaves_a_signature_and_evidence_that_hold_and_no_process() {
     std::fs::write(&changed, bytes).unwrap();
     let refused = dvm(&["evidence", "verify", changed.to_str().unwrap(), "--trust", trust]);
     assert_eq!(refused.status.code(), Some(6));
+
+    the_transaction_holds(&told);
 
     assert_eq!(told["nodes"].as_array().unwrap().len(), 3);
     for node in told["nodes"].as_array().unwrap() {

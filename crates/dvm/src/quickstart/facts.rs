@@ -19,6 +19,12 @@ pub(crate) struct NodeFacts {
 /// Everything that the story left behind. Paths are absolute.
 pub(crate) struct Facts {
     pub(crate) nodes: Vec<NodeFacts>,
+    pub(crate) signed: SignedFacts,
+    pub(crate) sent: SentFacts,
+}
+
+/// The Ed25519 key, and the file that it signed.
+pub(crate) struct SignedFacts {
     pub(crate) key_id: String,
     pub(crate) public_key_hex: String,
     pub(crate) public_key_pem: String,
@@ -32,6 +38,22 @@ pub(crate) struct Facts {
     pub(crate) bundle_path: PathBuf,
 }
 
+/// The secp256k1 key, and the transaction that it signed.
+pub(crate) struct SentFacts {
+    pub(crate) key_id: String,
+    pub(crate) public_key_hex: String,
+    /// With its EIP-55 checksum.
+    pub(crate) address: String,
+    /// The fields, as JSON.
+    pub(crate) transaction_file: PathBuf,
+    pub(crate) signature_hex: String,
+    pub(crate) raw_transaction_hex: String,
+    pub(crate) transaction_hash: String,
+    pub(crate) execution_id: String,
+    pub(crate) intent: String,
+    pub(crate) bundle_path: PathBuf,
+}
+
 impl Facts {
     pub(crate) fn json(&self, site: &Site, processes: &Processes) -> Value {
         let nodes = self.nodes.iter().map(|n| {
@@ -42,16 +64,28 @@ impl Facts {
             "nodes": nodes.collect::<Vec<_>>(),
             "witness": { "pid": witness },
             "tokens_path": site.cluster.tokens_file,
-            "key_id": self.key_id,
-            "public_key_hex": self.public_key_hex,
-            "public_key_pem": self.public_key_pem,
-            "signature_hex": self.signature_hex,
+            "key_id": self.signed.key_id,
+            "public_key_hex": self.signed.public_key_hex,
+            "public_key_pem": self.signed.public_key_pem,
+            "signature_hex": self.signed.signature_hex,
             "signed_file": site.file,
-            "execution_id": self.execution_id,
-            "receipts": self.receipts,
-            "trace_roots": self.trace_roots,
-            "bundle_path": self.bundle_path,
+            "execution_id": self.signed.execution_id,
+            "receipts": self.signed.receipts,
+            "trace_roots": self.signed.trace_roots,
+            "bundle_path": self.signed.bundle_path,
             "trust_path": site.cluster.trust_file,
+            "evm": {
+                "key_id": self.sent.key_id,
+                "public_key_hex": self.sent.public_key_hex,
+                "address": self.sent.address,
+                "transaction_path": self.sent.transaction_file,
+                "signature_hex": self.sent.signature_hex,
+                "raw_transaction_hex": self.sent.raw_transaction_hex,
+                "transaction_hash": self.sent.transaction_hash,
+                "execution_id": self.sent.execution_id,
+                "intent": self.sent.intent,
+                "bundle_path": self.sent.bundle_path,
+            },
         })
     }
 }

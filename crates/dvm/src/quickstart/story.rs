@@ -1,8 +1,12 @@
-//! The story: the life of a key, then of a signature, then its evidence, each step through the API.
+//! The story: the life of a key, then of a signature, then its evidence, each step through the API; then the same for
+//! a key and a transaction of Ethereum ([`evm`]).
 //!
 //! Always true: every sentence that is told was checked just before; where something is to be
 //! refused, a refusal with another code fails the quickstart.
 
+mod evm;
+
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -10,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use dvm_core::admission::Purpose;
 use dvm_core::authority::{ApprovalRule, Floor, ReleaseRule};
 use dvm_core::governance::EventKind;
-use dvm_core::intent::ActClass;
+use dvm_core::intent::{ActClass, Backend};
 use dvm_core::reason::ReasonCode;
 use dvm_core::{B32, KeyId};
 use dvm_evidence::Report;
@@ -19,7 +23,7 @@ use dvm_node::setup::write_new;
 use dvm_node::views::{ExecutionView, KeyView};
 use serde_json::{Value, json};
 
-use super::facts::{Facts, NodeFacts};
+use super::facts::{Facts, NodeFacts, SignedFacts};
 use super::people::APPROVER_SET;
 use super::site::{Site, StorySite, api_url};
 use crate::cli::exit::Failure;
@@ -36,7 +40,7 @@ const KEY: &str = "demo";
 /// Longest wait for the members to find each other and form the cluster.
 const FORMING_TIME: Duration = Duration::from_secs(60);
 /// Longest wait for one step.
-const STEP_TIME: Duration = Duration::from_secs(30);
+const STEP_TIME: Duration = Duration::from_secs(60);
 const STEP_MS: u64 = 30_000;
 
 /// Tells the story on standard output, or keeps silent.
@@ -76,9 +80,11 @@ impl Teller {
         }
         self.chapter("Check it yourself");
         self.say(openssl(site, facts));
-        let (bundle, trust) = (facts.bundle_path.display(), site.cluster.trust_file.display());
-        self.say(format!("  dvm evidence verify {bundle} --trust {trust}"));
-        self.say(format!("  dvm replay {bundle}"));
+        let trust = site.cluster.trust_file.display();
+        for bundle in [&facts.signed.bundle_path, &facts.sent.bundle_path] {
+            self.say(format!("  dvm evidence verify {} --trust {trust}", bundle.display()));
+        }
+        self.say(format!("  dvm replay {}", facts.signed.bundle_path.display()));
         if once {
             return;
         }
@@ -89,6 +95,9 @@ impl Teller {
         self.chapter("The cluster is up. Try next");
         self.say(format!("  dvm cluster status {remote}"));
         self.say(format!("  dvm sign message --key {KEY} --text hello {remote}"));
+        let (key, file) = (&facts.sent.key_id, facts.sent.transaction_file.display());
+        self.say(format!("  dvm key show {key} --path m/0/7 {remote}"));
+        self.say(format!("  dvm sign evm --key {key} --tx {file} {remote}"));
         if let Some(alice) = people.approvers.first() {
             let (file, pass) = (people.key_file(&alice.person), people.passphrase_file());
             self.say(format!(
@@ -97,7 +106,7 @@ impl Teller {
                 pass.display()
             ));
         }
-        self.say(format!("  dvm execution show {} {remote}", facts.intent));
+        self.say(format!("  dvm execution show {} {remote}", facts.signed.intent));
         self.say(format!("  dvm gov verify --trust {trust} {remote}"));
         if let Some(last) = facts.nodes.last() {
             let config = site.cluster.nodes.last().map(|n| n.config.display().to_string());
@@ -115,9 +124,9 @@ impl Teller {
 fn openssl(site: &Site, facts: &Facts) -> String {
     format!(
         "  openssl pkeyutl -verify -pubin -inkey {} -rawin -in {} -sigfile {}",
-        facts.public_key_file.display(),
+        facts.signed.public_key_file.display(),
         site.file.display(),
-        facts.signature_file.display()
+        facts.signed.signature_file.display()
     )
 }
 
@@ -166,12 +175,16 @@ pub(crate) fn tell(site: &StorySite, teller: Teller) -> Result<Facts, Failure> {
     let (_, client) = site.clients.first().ok_or_else(nobody)?;
     let scene = Scene { site, teller, client };
     let nodes = scene.cluster_forms()?;
-    let key = scene.key_is_made()?;
+    teller.chapter("2. A key that never exists in one place");
+    let key = scene.key_is_made(KEY, Backend::FrostEd25519)?;
     scene.key_has_no_authority_yet()?;
-    let key = scene.governors_decide(&key)?;
+    let key = scene.governors_decide(&key, ActClass::SignMessage)?;
     let held = scene.file_is_signed()?;
+    teller.chapter("5. The gate opens");
     let published = scene.release(&held)?;
-    scene.finish(nodes, &key, &published)
+    let signed = scene.finish(&key, &published)?;
+    let sent = scene.transaction()?;
+    Ok(Facts { nodes, signed, sent })
 }
 
 impl Scene<'_> {
@@ -246,23 +259,21 @@ impl Scene<'_> {
         show::waiting("the cluster works", || self.client.settled(role, &first.intent, STEP_MS))
     }
 
-    fn key_is_made(&self) -> Result<KeyView, Failure> {
-        self.teller.chapter("2. A key that never exists in one place");
+    fn key_is_made(&self, key_id: &str, backend: Backend) -> Result<KeyView, Failure> {
         let act = json!({
-            "type": "key.generate", "key_id": KEY, "backend": "frost-ed25519", "threshold": 2,
+            "type": "key.generate", "key_id": key_id, "backend": backend.name(), "threshold": 2,
         });
-        let view = self.submit(As::Operator, &act)?;
-        if view.state != "Published" {
-            return Err(unexpected("key generation", &view));
-        }
-        self.teller.artifact("Intent: make key `demo`, any two of three nodes sign", &view.intent);
+        let asked = self.submit(As::Operator, &act)?;
+        let view = self.brought_to("Published", &asked, "key generation")?;
+        let what = format!("Intent: make key `{key_id}`, any two of three nodes sign");
+        self.teller.artifact(&what, &view.intent);
         for (run, root) in &view.trace_roots {
             let act = view.execution_id.as_ref() == Some(run);
             let what = if act { "key generation" } else { "publication of the public key" };
             self.teller.artifact(&format!("TraceRoot of n1, {what}"), root);
         }
         let key = until(STEP_TIME, "the key appears in the log", || {
-            Ok(self.client.keys(As::Client)?.into_iter().find(|key| key.key_id == KEY))
+            Ok(self.client.keys(As::Client)?.into_iter().find(|key| key.key_id == key_id))
         })?;
         self.teller.artifact(
             "KeyReady: its public facts, signed by all three kernels",
@@ -270,6 +281,23 @@ impl Scene<'_> {
         );
         self.tell_event("governance records the fact", "KeyObjectPublished")?;
         Ok(key)
+    }
+
+    /// Waits until an execution is in this state; one that ended otherwise never will be.
+    fn brought_to(
+        &self,
+        state: &str,
+        asked: &ExecutionView,
+        what: &str,
+    ) -> Result<ExecutionView, Failure> {
+        until(STEP_TIME, what, || {
+            let view = self.client.settled(As::Client, &asked.intent, STEP_MS)?;
+            match view.state.as_str() {
+                now if now == state => Ok(Some(view)),
+                "Denied" | "Discarded" | "Poisoned" | "Expired" => Err(unexpected(what, &view)),
+                _ => Ok(None),
+            }
+        })
     }
 
     fn message_act(&self) -> Value {
@@ -295,12 +323,12 @@ impl Scene<'_> {
         Ok(())
     }
 
-    fn governors_decide(&self, key: &KeyView) -> Result<KeyView, Failure> {
+    fn governors_decide(&self, key: &KeyView, act: ActClass) -> Result<KeyView, Failure> {
         let rule = ApprovalRule { set: parse(APPROVER_SET)?, k: 1 };
         let floor = Floor {
             admit: Some(rule.clone()),
             release: ReleaseRule::Approvals(rule),
-            acts: vec![ActClass::SignMessage],
+            acts: vec![act],
             executions_per_hour: 10_000,
             failures_to_freeze: 5,
         };
@@ -326,7 +354,7 @@ impl Scene<'_> {
                 Ok(client
                     .keys(As::Client)?
                     .into_iter()
-                    .find(|k| k.key_id == KEY && k.state == "Active"))
+                    .find(|k| k.key_id == key.key_id && k.state == "Active"))
             })?);
         }
         active.ok_or_else(|| Failure::usage("a cluster without nodes"))
@@ -340,21 +368,20 @@ impl Scene<'_> {
         }
         let name = self.site.file.file_name().unwrap_or_default().to_string_lossy();
         self.teller.artifact(&format!("Intent: sign `{name}` with key `demo`"), &asked.intent);
+        let held = self.held(&asked)?;
+        self.teller.say("  Each kernel holds its share of the signature behind the gate;");
+        self.teller.say("  no runtime, no log and no wire has it. State: Executed, not Published.");
+        Ok(held)
+    }
+
+    /// Has somebody approve that the act runs, and waits until its result is held.
+    fn held(&self, asked: &ExecutionView) -> Result<ExecutionView, Failure> {
         let alice = self.approver(0)?;
-        give_approval(self.client, &asked, Purpose::Admit, alice)?;
+        give_approval(self.client, asked, Purpose::Admit, alice)?;
         self.teller
             .say(format!("  {} read the text of the act and approved that it runs.", alice.person));
-        let held = until(STEP_TIME, "the result is held", || {
-            let view = self.client.settled(As::Client, &asked.intent, STEP_MS)?;
-            match view.state.as_str() {
-                "Executed" => Ok(Some(view)),
-                "AwaitingApproval" | "Admitted" | "Running" => Ok(None),
-                _ => Err(unexpected("signing", &view)),
-            }
-        })?;
-        let signers = held.signers.join(" and ");
-        self.teller.say(format!("  {signers} signed together. Each kernel holds its share of the signature behind the gate;"));
-        self.teller.say("  no runtime, no log and no wire has it. State: Executed, not Published.");
+        let held = self.brought_to("Executed", asked, "the result is held")?;
+        self.teller.say(format!("  {} signed together.", held.signers.join(" and ")));
         Ok(held)
     }
 
@@ -363,7 +390,6 @@ impl Scene<'_> {
     }
 
     fn release(&self, held: &ExecutionView) -> Result<ExecutionView, Failure> {
-        self.teller.chapter("5. The gate opens");
         let hex = |text: &Option<String>| text.as_deref().and_then(B32::from_hex);
         let (Some(execution_id), Some(result_ref)) =
             (hex(&held.execution_id), hex(&held.result_ref))
@@ -374,25 +400,13 @@ impl Scene<'_> {
         let bob = self.approver(1)?;
         give_approval(self.client, held, Purpose::Release { execution_id, result_ref }, bob)?;
         self.teller.say(format!("  {} approved the release of exactly this result.", bob.person));
-        let published = until(STEP_TIME, "the signature is published", || {
-            let view = self.client.settled(As::Client, &held.intent, STEP_MS)?;
-            match view.state.as_str() {
-                "Published" => Ok(Some(view)),
-                "Executed" | "Opening" => Ok(None),
-                _ => Err(unexpected("publication", &view)),
-            }
-        })?;
+        let published = self.brought_to("Published", held, "the signature is published")?;
         self.teller
             .say("  Both kernels granted and only then opened their shares. State: Published.");
         Ok(published)
     }
 
-    fn finish(
-        &self,
-        nodes: Vec<NodeFacts>,
-        key: &KeyView,
-        view: &ExecutionView,
-    ) -> Result<Facts, Failure> {
+    fn finish(&self, key: &KeyView, view: &ExecutionView) -> Result<SignedFacts, Failure> {
         let signature_hex = view.signature_hex.clone().unwrap_or_default();
         let broken = |what: &'static str| Failure::refused(ReasonCode::Internal, what);
         let signature = hex::decode(&signature_hex).map_err(|_| broken("no signature"))?;
@@ -407,11 +421,11 @@ impl Scene<'_> {
         write_new(&public_key_file, public_key_pem.as_bytes(), 0o644)?;
         write_new(&signature_file, &signature, 0o644)?;
         let bundle_path = self.site.dir.join("bundle.car");
+        self.teller.chapter("6. The evidence, verified offline");
         let report = self.evidence(view, &bundle_path)?;
         let execution_id = view.execution_id.clone().unwrap_or_default();
         let act_runs = report.runs.iter().filter(|run| run.execution_id.hex() == execution_id);
-        Ok(Facts {
-            nodes,
+        Ok(SignedFacts {
             key_id: key.key_id.clone(),
             public_key_hex: key.public_key_hex.clone(),
             public_key_pem,
@@ -426,8 +440,8 @@ impl Scene<'_> {
         })
     }
 
-    fn evidence(&self, view: &ExecutionView, path: &std::path::Path) -> Result<Report, Failure> {
-        self.teller.chapter("6. The evidence, verified offline");
+    /// Fetches the bundle of an execution and judges it as an outsider would: by its bytes and the cluster's id alone.
+    fn evidence(&self, view: &ExecutionView, path: &Path) -> Result<Report, Failure> {
         let bundle = show::waiting("collecting every peer's part", || {
             self.client.evidence(As::Auditor, &view.intent)
         })?;
