@@ -8,8 +8,8 @@
 //! Not here: the campaigns, which take longer (more seeds by `sim`, `mutants`, `controls`,
 //! `campaign`, `fuzz`, `mutation`).
 //!
-//! Tests find what they need in two variables: `DVM_BIN_DIR`, the directory of `dvm` and
-//! `dvm-kernel`, and `DVM_PYTHON`, a Python that can import `libipld`.
+//! Tests find what they need in three variables: `DVM_BIN_DIR`, the directory of `dvm` and
+//! `dvm-kernel`; `DVM_PYTHON`, a Python that can import `libipld`; `DVM_ANVIL`, a local Ethereum chain.
 
 use crate::{
     sim,
@@ -22,11 +22,13 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), Stop> {
     // The tools come first: better to hear of a missing one now than after ten minutes.
     tools::openssl(workspace)?;
     let python = tools::python(workspace)?;
+    let anvil = tools::anvil(workspace)?;
     tools::cargo_deny(workspace)?;
     verify::run(workspace)?;
     sim::build(workspace)?;
     let simulated = sim::test(workspace);
     let mut tests = workspace.cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-    tests.env("DVM_BIN_DIR", workspace.target.join("release")).env("DVM_PYTHON", python);
+    tests.env("DVM_BIN_DIR", workspace.target.join("release"));
+    tests.env("DVM_PYTHON", python).env("DVM_ANVIL", anvil);
     task::run(&mut tests).and(simulated)
 }

@@ -4,13 +4,17 @@
 //! installation is a failure; system packages are installed only with `CI=true`, and without it the
 //! task stops and says what to type.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::task::{Stop, Workspace, run, works};
 
 const CARGO_DENY_VERSION: &str = "0.20.2";
 const CARGO_MUTANTS_VERSION: &str = "27.0.0";
 const LIBIPLD: &str = "libipld==3.5.0";
+/// What npm installs, with the hash of every byte: `tests/anvil/package-lock.json`.
+const ANVIL_FILES: [&str; 2] = ["package.json", "package-lock.json"];
+/// The binary itself: the package's wrapper would leave it behind when it is killed.
+const ANVIL: &str = "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil";
 
 /// The `cargo-deny` to use: the one in the target directory, else the one on the path.
 pub(crate) fn cargo_deny(workspace: &Workspace) -> Result<PathBuf, Stop> {
@@ -86,6 +90,37 @@ pub(crate) fn python(workspace: &Workspace) -> Result<PathBuf, Stop> {
     run(workspace.command("python3", &["-m", "venv"]).arg(&env))?;
     run(&mut workspace.command(&python, &["-m", "pip", "install", "--quiet", LIBIPLD]))?;
     Ok(python)
+}
+
+/// The `anvil` of `tests/anvil`: tests broadcast our transactions on its chain. npm brings it, nothing of it is run
+/// by Node.js.
+pub(crate) fn anvil(workspace: &Workspace) -> Result<PathBuf, Stop> {
+    let (home, pinned) = (workspace.target.join("tools/anvil"), workspace.root.join("tests/anvil"));
+    let binary = home.join(ANVIL);
+    let same = |name: &&str| {
+        let read = |dir: &Path| std::fs::read(dir.join(name)).ok();
+        read(&home).is_some() && read(&home) == read(&pinned)
+    };
+    if ANVIL_FILES.iter().all(same) && works(&mut workspace.command(&binary, &["--version"])) {
+        return Ok(binary);
+    }
+    if !works(&mut workspace.command("npm", &["--version"])) {
+        missing_outside_ci(
+            "npm",
+            "install Node.js with npm (Debian: `apt-get install npm`); it fetches the local \
+             Ethereum chain that tests run",
+        )?;
+        apt_install(workspace, &["npm"])?;
+    }
+    for name in ANVIL_FILES {
+        let copied = std::fs::create_dir_all(&home)
+            .and_then(|()| std::fs::copy(pinned.join(name), home.join(name)));
+        copied.map_err(|cause| Stop::Unusable { what: home.display().to_string(), cause })?;
+    }
+    // No package's script is run: the binary is all that is wanted.
+    let args = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"];
+    run(workspace.command("npm", &args).arg(&home))?;
+    Ok(binary)
 }
 
 /// Lets a system package be installed in CI only: a developer's machine is theirs.

@@ -12,9 +12,11 @@
     reason = "all of this crate is tests"
 )]
 
+mod anvil;
 mod api;
 mod campaign;
 mod car;
+mod chain;
 mod evidence;
 mod gate;
 mod memory;

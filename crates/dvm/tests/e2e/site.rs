@@ -280,12 +280,20 @@ impl Site {
 
     /// A key with this floor, active at every node.
     pub fn key(&self, name: &str, admit: Option<&str>, release: &str) {
-        self.asked(0, &["key", "create", name, "--threshold", "2"], "Published");
+        let mut floor = vec!["--release", release];
+        floor.extend(admit.into_iter().flat_map(|rule| ["--admit", rule]));
+        self.key_with(name, &[], &floor);
+    }
+
+    /// A key made and activated with these arguments, active at every node.
+    pub fn key_with(&self, name: &str, make: &[&str], floor: &[&str]) {
+        let create = ["key", "create", name, "--threshold", "2"];
+        self.asked(0, &[&create[..], make].concat(), "Published");
         let file = self.dir.join(format!("activate-{name}.dvm"));
         let file = file.to_str().unwrap();
         let mut propose = vec!["gov", "propose", "activate", name, "--proposer", "demo-gov-1"];
-        propose.extend(["--release", release, "--per-hour", "100000", "--out", file]);
-        propose.extend(admit.into_iter().flat_map(|rule| ["--admit", rule]));
+        propose.extend(["--per-hour", "100000", "--out", file]);
+        propose.extend(floor);
         let what = "the key's facts are in the log";
         until(what, || (self.cli(0, &["key", "show", name]).exit == 0).then_some(()));
         self.cli(0, &propose).ok();
