@@ -10,6 +10,7 @@
 mod accepted;
 mod forge;
 mod lies;
+mod material;
 mod refused;
 mod rig;
 mod runs;

@@ -56,7 +56,7 @@ fn sign_floor() -> Floor {
     Floor {
         admit: Some(rule(1)),
         release: ReleaseRule::Approvals(rule(2)),
-        acts: vec![ActClass::SignMessage],
+        acts: vec![ActClass::SignMessage, ActClass::SignEvmTransaction, ActClass::PresignBatch],
         executions_per_hour: 40,
         failures_to_freeze: 2,
     }

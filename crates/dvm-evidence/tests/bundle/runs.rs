@@ -28,6 +28,7 @@ pub(crate) struct Live {
     pub(crate) publications: Vec<Signed<PublicationReceipt>>,
     pub(crate) published: Option<Signed<PublishedResult>>,
     pub(crate) bans: Vec<Signed<BanRecord>>,
+    pub(crate) stashed: Option<Stashed>,
     broadcasts: Vec<Bytes>,
     calls: Vec<StepCall>,
     inbox: Vec<Envelope>,
@@ -69,6 +70,7 @@ impl Live {
         self.permit_receipt = reply.receipt.or(self.permit_receipt.take());
         self.publications.extend(reply.publication);
         self.bans.extend(reply.bans);
+        self.stashed = reply.stashed.or(self.stashed);
         self.published = reply.published.or(self.published.take());
         self.key_ready = reply.key_ready.or(self.key_ready.take());
         for result in reply.results {
@@ -150,6 +152,7 @@ impl Rig {
                 publications: vec![],
                 published: None,
                 bans: vec![],
+                stashed: None,
                 broadcasts: vec![],
                 calls: permits,
                 inbox: vec![],
@@ -206,9 +209,14 @@ impl Rig {
 
     /// The act's own run, up to a held result.
     pub(crate) fn hold(&mut self, by: &[&str]) {
+        self.hold_with(by, None);
+    }
+
+    /// ... with what was prepared for it.
+    pub(crate) fn hold_with(&mut self, by: &[&str], material: Option<Material>) {
         let opens = self.opens(by);
         let links = opens.iter().map(Signed::link).collect();
-        let kind = RunKind::Act { attempt: 1, opens: links, material: None };
+        let kind = RunKind::Act { attempt: 1, opens: links, material };
         self.start(kind, opens, by.iter().map(|n| id(n)).collect());
         for _ in 0..self.peer(&id(by[0])).runs.last().unwrap().ctx.levels() {
             self.advance(|run, _| step_call(run));
@@ -258,6 +266,11 @@ impl Rig {
     /// ... and published.
     pub(crate) fn signature(&mut self, content: &[u8], name: &str, by: &[&str]) {
         self.held_signature(content, name, by);
+        self.publish(by);
+    }
+
+    /// What is held is published.
+    pub(crate) fn publish(&mut self, by: &[&str]) {
         self.start_publication();
         let purpose = self.release();
         self.approve(&purpose, &["a2", "a3"]);

@@ -10,6 +10,7 @@ mod chain;
 mod gate;
 mod keys;
 mod log;
+mod material;
 mod results;
 mod runs;
 mod verdicts;
