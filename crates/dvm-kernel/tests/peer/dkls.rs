@@ -1,7 +1,7 @@
 //! ECDSA by DKLS23 with a liar among the signers: a lie in every word of every round, whom it names, what it costs the
 //! liar, and what is left to the others.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use dvm_blame::ecdsa::{NonceCommitment, RunName};
 use dvm_core::call::{KernelCall, LevelReply};
 use dvm_core::codec::link_of;
 use dvm_core::governance::EventKind;
-use dvm_core::intent::Backend;
+use dvm_core::intent::{Act, Backend};
 use dvm_core::run::Proposal;
 use dvm_core::{KeyId, NodeId, ReasonCode};
 use dvm_score::MicroOp;
@@ -171,6 +171,35 @@ fn lie_in_any_word_of_any_round_names_the_liar_and_the_others_sign() {
         let banned = start_of(&mut cluster, "two", ["n1", LIAR]);
         cluster.refused("n1", banned, ReasonCode::PartyBanned);
         signs(&mut cluster, "three", ["n1", "n3"]);
+    }
+}
+
+#[test]
+fn lie_in_any_item_of_a_batch_names_the_liar_ends_the_pair_and_leaves_nothing_in_the_stash() {
+    let rounds = [
+        (2, MicroOp::VoleRecv, EXTENSION_X),
+        (3, MicroOp::NonceOpen, NONCE_SALT),
+        (3, MicroOp::VoleSend, VERIFY_R),
+    ];
+    for (item, (noticed_in, op, part)) in rounds.into_iter().enumerate() {
+        let mut cluster = cluster();
+        let (key_id, signers) = (id("treasury"), vec![id("n1"), id(LIAR)]);
+        let act = Act::PresignBatch { key_id, key_epoch: 1, path: Vec::new(), signers, count: 3 };
+        let intent = cluster.intent(act, None, "batch");
+        let opens = ["n1", LIAR].map(|node| cluster.open(node, &intent, None)).to_vec();
+        let (proposal, plan) = cluster.proposal(&intent, opens, BACKEND);
+        let course = cluster.start(&proposal, plan, &BTreeMap::new());
+        let told = Cell::new(0);
+        let lie = |said: &mut Vec<u8>| {
+            if told.replace(told.get() + 1) == item {
+                said[part.start] ^= 1;
+            }
+        };
+        let (level, reply) = lied_to_in(&mut cluster, course, &[(op, &lie)]);
+        assert_eq!((level, verdict(&reply)), (noticed_in, named()), "{op:?}");
+        assert_eq!((reply.stashed, reply.bans.len()), (None, 1));
+        let kept = |kind: &str| cluster.records("n1", kind).len();
+        assert_eq!((kept("pair-setup"), kept("ban")), (1, 1));
     }
 }
 
