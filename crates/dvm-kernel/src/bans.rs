@@ -3,7 +3,8 @@
 //! Source: the design's kernel page, point 2 and "Evidence of misbehaviour".
 //! Always true: what follows from a failure is in the draft that ends its run, so it is durable before anybody hears of
 //! it; a ban is this kernel's own, and it rests on bytes that the culprit's kernel signed in that run; a banned node
-//! signs with this kernel no more, in new runs and in those that were under way.
+//! signs with this kernel no more, in new runs and in those that were under way. An event that lifts the ban lets new runs
+//! begin: the old ones hold what the ban ended.
 //! Not here: what other kernels think of the culprit.
 
 use dvm_core::authority::KeyReady;
@@ -17,8 +18,9 @@ use crate::Kernel;
 use crate::ledger::{Lifted, Usage};
 use crate::pairs::PairId;
 use crate::performance::Failure;
+use crate::run::Running;
 use crate::stop::Stop;
-use crate::store::{Draft, Kind};
+use crate::store::{self, Draft, Kind};
 
 /// A run whose check failed, as far as it matters for what follows.
 pub(crate) struct Failed<'a> {
@@ -31,6 +33,11 @@ pub(crate) struct Failed<'a> {
     pub(crate) event: Option<&'a PermitEvent>,
     /// What the others' kernels had signed: the level before.
     pub(crate) heard: &'a [Signed<FrameHeader>],
+}
+
+fn ban_id(failed: &Failed<'_>, culprit: &NodeId) -> Vec<u8> {
+    let act = &failed.intent.act;
+    format!("{}/{}/{culprit}", act.key_id(), act.key_epoch()).into_bytes()
 }
 
 impl Kernel {
@@ -110,10 +117,27 @@ impl Kernel {
             header: said.link(),
             time_ms: now_ms,
         };
-        let id = format!("{}/{}/{}", record.key_id, record.key_epoch, record.culprit);
         let signed = Signed::new(record, self.identity.signer());
-        draft.put(Kind::Ban, id.as_bytes(), &signed);
+        draft.put(Kind::Ban, &ban_id(failed, culprit), &signed);
         Ok(Some(signed))
+    }
+
+    /// What this kernel said before of the same failure.
+    pub(crate) fn bans_told(
+        &mut self,
+        failed: &Failed<'_>,
+        failure: &Failure,
+    ) -> Result<Vec<Signed<BanRecord>>, Stop> {
+        let (Failure::Blamed(culprits), Some(event)) = (failure, failed.event) else {
+            return Ok(Vec::new());
+        };
+        let mut told = Vec::new();
+        for culprit in culprits {
+            let id = ban_id(failed, culprit);
+            let kept: Option<Signed<BanRecord>> = store::load(&mut self.vault, Kind::Ban, &id)?;
+            told.extend(kept.filter(|ban| ban.body.execution_id == event.context.execution_id));
+        }
+        Ok(told)
     }
 
     /// Refuses signers with whom this kernel does not sign.
@@ -126,15 +150,15 @@ impl Kernel {
         }
     }
 
-    /// Why a run that is under way may not go on, if so: one of its signers was banned in another one.
+    /// Why a run that is under way may not go on, if so: one of its signers was banned in another one since it began.
     pub(crate) fn barred(
         &mut self,
         intent: &CanonicalIntent,
-        header: &RunHeader,
+        running: &Running,
     ) -> Result<Option<Failure>, Stop> {
         let usage = Usage::load(&mut self.vault, &intent.act)?;
-        let record = self.pinned()?.state.key(intent.act.key_id());
-        let banned = record.is_some_and(|r| usage.bans(&header.participants, Lifted::of(r)));
+        // None that was banned before it began could begin it.
+        let banned = usage.caught_since(running.since, &running.header.participants);
         Ok(banned.then_some(Failure::Barred(ReasonCode::PartyBanned)))
     }
 }

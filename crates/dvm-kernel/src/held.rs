@@ -86,7 +86,7 @@ pub(crate) struct HeldRecord {
     pub(crate) holding: Holding,
     pub(crate) held_at_ms: u64,
     pub(crate) gate: Gate,
-    /// Whether an unattributed failure of its opening was counted.
+    /// Whether a failed check of its opening cost what it costs: a count, or a ban.
     pub(crate) failed: bool,
     pub(crate) publication: Option<Publication>,
 }

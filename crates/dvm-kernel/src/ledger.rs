@@ -139,6 +139,11 @@ impl Usage {
         bans.any(|(_, banned)| nodes.contains(banned))
     }
 
+    /// Whether one of these nodes was caught since the log had this size, whether or not an event lifted the ban.
+    pub(crate) fn caught_since(&self, size: u64, nodes: &[NodeId]) -> bool {
+        self.banned.iter().any(|(at, banned)| *at >= size && nodes.contains(banned))
+    }
+
     /// Refuses signers with whom this kernel does not sign: a cheater among them, or a set that failed.
     pub(crate) fn may_sign(&self, signers: &[NodeId], lifted: Lifted<'_>) -> Result<(), Stop> {
         let banned = self.bans(signers, lifted);
@@ -301,6 +306,19 @@ mod tests {
         usage.ban(8, cheater.clone());
         let unbanned = with(&[(&cheater, 7)]);
         assert!(usage.bans(&together, Lifted { unfrozen: None, unbanned: &unbanned }));
+    }
+
+    #[test]
+    fn ban_ends_what_began_before_it_and_lets_be_what_began_after_it_was_lifted() {
+        let [cheater, honest, third] = nodes(["n2", "n3", "n4"]);
+        let mut usage = Usage::default();
+        usage.ban(7, cheater.clone());
+        let together = [cheater, honest.clone()];
+        // The event that lifts it has number 7 at the least: what can begin after it finds 8 entries.
+        for (since, caught) in [(6, true), (7, true), (8, false)] {
+            assert_eq!(usage.caught_since(since, &together), caught, "{since}");
+        }
+        assert!(!usage.caught_since(0, &[honest, third]));
     }
 
     #[test]

@@ -227,19 +227,19 @@ impl Kernel {
             permits: events.to_vec(),
             ..crate::level::empty()
         };
-        // Once per result, for its frames can be brought again and again; a ban is the same each time.
-        let unattributed = failure == Failure::Unattributed;
-        if !unattributed || !record.failed {
-            let failed = Failed {
-                intent: &record.intent,
-                header: &record.header,
-                key: Some(record.ready()),
-                event: events.first(),
-                heard,
-            };
-            reply.bans = self.count_failure(&failed, &failure, &mut draft, now_ms)?;
-            record.failed |= unattributed;
-        }
+        // Once per result, for its frames can be brought again and again: also after governors lifted what it cost.
+        let failed = Failed {
+            intent: &record.intent,
+            header: &record.header,
+            key: Some(record.ready()),
+            event: events.first(),
+            heard,
+        };
+        reply.bans = match record.failed {
+            true => self.bans_told(&failed, &failure)?,
+            false => self.count_failure(&failed, &failure, &mut draft, now_ms)?,
+        };
+        record.failed |= matches!(failure, Failure::Blamed(_) | Failure::Unattributed);
         let gate = record.gate;
         self.keep(record, (Verb::OpenResult, gate), draft)?;
         Ok(KernelReply::Level(Box::new(reply)))

@@ -51,6 +51,8 @@ pub(crate) struct Running {
     pub(crate) header: RunHeader,
     pub(crate) header_link: Link,
     pub(crate) admission: Link,
+    /// The size of the log when it started.
+    pub(crate) since: u64,
     pub(crate) plan: Plan,
     pub(crate) course: Course,
     pub(crate) peers: Peers,

@@ -207,6 +207,7 @@ impl Kernel {
         Ok(Running {
             header_link: link_of(&header),
             admission: open.body.admission,
+            since: open.body.head.size,
             course: Course::new(header.execution_id(), header.plan_id, seed),
             inbox: Inbox::of(&plan),
             plan,

@@ -128,7 +128,7 @@ impl Kernel {
         let steps: Vec<Step> = running.plan.at_level(level).cloned().collect();
         let mut output = Output::default();
         let mut rng = self.hedged(&running, level);
-        let barred = self.barred(&intent, &running.header)?;
+        let barred = self.barred(&intent, &running)?;
         let received = match barred {
             Some(failure) => Err(failure),
             None => self.receive(&mut running, &mut heard),

@@ -293,8 +293,7 @@ fn ban_ends_the_pair_for_good_also_over_a_restart_and_after_governors_lift_it() 
         cluster.refused("n1", banned, ReasonCode::PartyBanned);
         cluster.restart("n1");
     }
-    cluster
-        .govern(EventKind::PairUnbanned { key_id: id::<KeyId>("treasury"), node: id(LIAR) }, None);
+    unban(&mut cluster);
     let unset = start_of(&mut cluster, "two", ["n1", LIAR]);
     cluster.refused("n1", unset, ReasonCode::PartyBanned);
     signs(&mut cluster, "three", ["n1", "n3"]);
@@ -347,6 +346,31 @@ fn run_under_way_with_the_banned_liar_ends_and_its_held_result_is_published() {
     let mut publication = cluster.start_publication(&intent, &held, BACKEND);
     cluster.grant_all(&intent, &mut publication);
     assert_eq!(cluster.open_all(&mut publication).len(), 2);
+}
+
+#[test]
+fn run_under_way_does_not_go_on_with_the_ended_pair_once_governors_lifted_the_ban() {
+    let mut cluster = cluster();
+    let mut running = started(&mut cluster, "running", ["n1", LIAR]);
+    let mut with_another = started(&mut cluster, "with-another", ["n1", "n3"]);
+    let step = |_: &Cluster, course: &Course, node: &NodeId| Cluster::step_call(course, node);
+    cluster.advance(&mut running, step);
+    cluster.advance(&mut with_another, step);
+    let flip = |said: &mut Vec<u8>| said[EXTENSION_X.start] ^= 1;
+    let (_, reply) = lied_to(&mut cluster, &[(MicroOp::VoleRecv, &flip)]);
+    assert_eq!(verdict(&reply), named());
+    unban(&mut cluster);
+    let reply = level(cluster.call("n1", Cluster::step_call(&running, &id("n1"))));
+    assert_eq!(verdict(&reply), Heard::Failed(ReasonCode::PartyBanned, None));
+    assert!(reply.frames.is_empty() && reply.bans.is_empty());
+    cluster.advance(&mut with_another, step);
+    cluster.advance(&mut with_another, step);
+    assert!(cluster.phases("n1").iter().any(|phase| phase == "Held"));
+}
+
+fn unban(cluster: &mut Cluster) {
+    let key_id = id::<KeyId>("treasury");
+    cluster.govern(EventKind::PairUnbanned { key_id, node: id(LIAR) }, None);
 }
 
 #[test]

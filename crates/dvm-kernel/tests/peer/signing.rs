@@ -208,6 +208,32 @@ fn wrong_share_bans_its_sender_and_the_intent_is_never_performed_again() {
 }
 
 #[test]
+fn frames_of_a_failed_opening_brought_again_do_not_renew_the_ban_that_governors_lifted() {
+    let (mut cluster, ready) = Cluster::active(BACKEND);
+    let (intent, held) = cluster.held_signature(b"content", "one", ["n1", "n2"], BACKEND);
+    let mut publication = cluster.start_publication(&intent, &held, BACKEND);
+    cluster.grant_all(&intent, &mut publication);
+    cluster.advance(&mut publication, |_, course, node| Cluster::open_result_call(course, node));
+    let frame = liars_frame(&mut publication, "n1");
+    *frame = retold(frame, |_, share| share[3] ^= 1);
+    let call = Cluster::open_result_call(&publication, &id("n1"));
+    let named = Heard::Failed(ReasonCode::PayloadRejected, Some(id(LIAR)));
+    let first = level(cluster.call("n1", call.clone()));
+    assert_eq!((verdict(&first), first.bans.len()), (named, 1));
+    // While the ban holds and after it was lifted: the same word, and nothing new.
+    for lift in [false, true] {
+        if lift {
+            let key_id = dvm_core::KeyId::clone(&ready.key_id);
+            let kind = dvm_core::governance::EventKind::PairUnbanned { key_id, node: id(LIAR) };
+            cluster.govern(kind, None);
+        }
+        let again = level(cluster.call("n1", call.clone()));
+        assert_eq!((verdict(&again), &again.bans), (verdict(&first), &first.bans));
+    }
+    signs(&mut cluster, "two", ["n1", "n2"], &ready);
+}
+
+#[test]
 fn two_grants_of_one_kernel_stop_the_publication_before_its_last_level() {
     let mut cluster = Cluster::formed();
     let (intent, held) = cluster.held_key(BACKEND);
