@@ -321,6 +321,10 @@ impl AuthorityState {
         let slot = slot.ok_or(Rule::Passport)?;
         let next = slot.generation.checked_add(1) == Some(passport.generation);
         ensure(next && slot.org == passport.org, Rule::Passport)?;
+        // A kernel draws both at once. One with another's sealing key opens nothing that is sealed to it, and takes
+        // those who sealed it for cheaters.
+        let same_kernel = slot.kernel_key == passport.kernel_key;
+        ensure(same_kernel == (slot.sealing_key == passport.sealing_key), Rule::Passport)?;
         *slot = passport.clone();
         Ok(())
     }

@@ -92,12 +92,10 @@ impl Kernel {
             ensure(same, ReasonCode::ReplayOrConflict, "another cluster or node is pinned")?;
             return Ok(KernelReply::Head(pinned.state.head()));
         }
-        let passport = state.passport(&node);
-        let ours = passport.is_some_and(|p| {
-            p.kernel_key == self.identity.public_key()
-                && p.sealing_key == self.identity.sealing_key()
-        });
-        ensure(ours, ReasonCode::BindingMismatch, "the passport does not name this kernel's keys")?;
+        let passport = state.passport(&node).ok_or_else(|| {
+            Stop::refused(ReasonCode::BindingMismatch, "the manifest does not name this node")
+        })?;
+        self.identity.refuse_unless_named_in(passport)?;
         let mut draft = self.draft();
         draft.bind(state.cluster(), node.as_str());
         draft.put(Kind::Pin, ID, &Pin { manifest: manifest.clone(), node: node.clone() });

@@ -2,13 +2,14 @@
 //!
 //! Always true: both are drawn here, once, and sealed into the vault before their public halves are shown.
 
-use dvm_core::{B32, PublicKey, Signer};
+use dvm_core::authority::NodePassport;
+use dvm_core::{B32, PublicKey, ReasonCode, Signer};
 use ed25519_dalek::SigningKey;
 use rand_core::CryptoRngCore;
 use zeroize::Zeroizing;
 
 use crate::seal::SealingKey;
-use crate::stop::Stop;
+use crate::stop::{Stop, ensure};
 use crate::store::{self, Draft, Kind};
 use crate::vault::Vault;
 
@@ -64,5 +65,13 @@ impl Identity {
 
     pub(crate) fn sealing_key(&self) -> B32 {
         B32(self.sealing.public())
+    }
+
+    /// Refuses a passport of another kernel. To one whose passport had another sealing key, all that honest peers seal
+    /// to it would look like cheating.
+    pub(crate) fn refuse_unless_named_in(&self, passport: &NodePassport) -> Result<(), Stop> {
+        let ours =
+            passport.kernel_key == self.public_key() && passport.sealing_key == self.sealing_key();
+        ensure(ours, ReasonCode::BindingMismatch, "the passport does not name this kernel's keys")
     }
 }

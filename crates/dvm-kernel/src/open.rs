@@ -95,6 +95,7 @@ impl Kernel {
             .pinned
             .as_ref()
             .ok_or_else(|| Stop::refused(ReasonCode::GuardRefused, "no cluster is pinned"))?;
+        self.identity.refuse_unless_named_in(pinned.own()?)?;
         let state = &pinned.state;
         let authority = authority_for(state, &intent, now_ms)
             .map_err(|code| Stop::refused(code, "no authority for this intent"))?;

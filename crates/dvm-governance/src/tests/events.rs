@@ -171,6 +171,7 @@ fn a_fenced_node_is_out_until_it_is_bound_anew() {
     let rebound = |generation| {
         let mut next = passport("n2", generation);
         next.kernel_key = passport("n2b", 1).kernel_key;
+        next.sealing_key = passport("n2b", 1).sealing_key;
         EventKind::NodeRebound { passport: next }
     };
     assert_eq!(world.refuses(rebound(2)), Some(Rule::Fence));
@@ -182,6 +183,31 @@ fn a_fenced_node_is_out_until_it_is_bound_anew() {
     assert_eq!(world.refuses(issued), Some(Rule::Fence));
     world.push(rebound(2));
     assert!(!fenced(&world.state, &id("n2"), 5));
+}
+
+#[test]
+fn a_passports_kernel_and_sealing_keys_change_together_or_not_at_all() {
+    let other = passport("n2b", 1);
+    for (kernel, sealing, end) in [
+        (false, false, None),
+        (true, true, None),
+        (false, true, Some(Rule::Passport)),
+        (true, false, Some(Rule::Passport)),
+    ] {
+        let mut next = passport("n2", 2);
+        if kernel {
+            next.kernel_key = other.kernel_key;
+        }
+        if sealing {
+            next.sealing_key = other.sealing_key;
+        }
+        let mut world = World::formed();
+        let issued = EventKind::PassportIssued { passport: next.clone() };
+        assert_eq!(world.refuses(issued), end, "{kernel} {sealing}");
+        world.push(EventKind::NodeFenced { node: id("n2"), boot_gen: 5 });
+        let rebound = EventKind::NodeRebound { passport: next };
+        assert_eq!(world.refuses(rebound), end, "{kernel} {sealing}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Hostile runtime and the log: entries, decisions and certificates that would change who may do what.
 
-use dvm_core::authority::Governors;
+use dvm_core::authority::{Governors, NodePassport};
 use dvm_core::call::{KernelCall, KernelReply};
 use dvm_core::codec::link_of;
 use dvm_core::governance::{
@@ -8,7 +8,7 @@ use dvm_core::governance::{
     LogEntry, SignedDecision,
 };
 use dvm_core::intent::Backend;
-use dvm_core::{B32, Link, NodeId, ReasonCode, Signed};
+use dvm_core::{B32, Link, NodeId, ReasonCode, Signed, Signer};
 use dvm_governance::{AuthorityState, apply, cosign, sign_decision};
 
 use crate::harness::{Cluster, corrupt, id, key};
@@ -76,6 +76,33 @@ fn root_of_the_changed_log(state: &AuthorityState, entry: &LogEntry) -> HeadRef 
     head.size += 1;
     head.root = link_of(&entry.event.body).digest();
     head
+}
+
+#[test]
+fn kernel_opens_nothing_under_a_passport_that_does_not_name_its_own_two_keys() {
+    let (mut cluster, _) = Cluster::active(Backend::FrostEd25519);
+    let next = |cluster: &Cluster| {
+        let mut passport = cluster.state.passport(&id("n3")).unwrap().clone();
+        passport.generation += 1;
+        passport
+    };
+    let issued = |passport| EventKind::PassportIssued { passport };
+    let renewed = NodePassport { node_key: key("n3/new").public_key(), ..next(&cluster) };
+    cluster.govern(issued(renewed), None);
+    let intent = cluster.sign_intent(b"content", "one");
+    cluster.open("n3", &intent, Some(b"content"));
+    // Another sealing key alone: n3 would ban whoever sealed anything to that one. No kernel takes it.
+    let other = NodePassport { sealing_key: B32([7; 32]), ..next(&cluster) };
+    let entry = cluster.entry(issued(other.clone()), None);
+    let call = cosign_call(&cluster, &entry);
+    cluster.refused("n1", call, ReasonCode::GuardRefused);
+    // Both at once are another kernel's, and n3 is not that one.
+    let other = NodePassport { kernel_key: key("n3/other").public_key(), ..other };
+    cluster.govern(issued(other), None);
+    let intent = cluster.sign_intent(b"content", "two");
+    let call = cluster.open_call("n3", &intent, Some(b"content"));
+    cluster.refused("n3", call, ReasonCode::BindingMismatch);
+    cluster.open("n1", &intent, Some(b"content"));
 }
 
 #[test]
