@@ -28,6 +28,7 @@ const HARDENED: u32 = 1 << 31;
 /// A public key with the chain code that its children are derived with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Derived {
+    parent: [u8; POINT_BYTES],
     public_key: [u8; POINT_BYTES],
     chain_code: [u8; CHAIN_CODE_BYTES],
     tweak: Scalar,
@@ -37,6 +38,11 @@ impl Derived {
     /// The derived key, compressed.
     pub fn public_key(&self) -> &[u8; POINT_BYTES] {
         &self.public_key
+    }
+
+    /// The key that it was derived from, compressed.
+    pub fn parent(&self) -> &[u8; POINT_BYTES] {
+        &self.parent
     }
 
     /// The derived chain code.
@@ -60,11 +66,9 @@ pub fn derive(
         return Err(Rule::PathLength.into());
     }
     let mut point = point_from_bytes(parent).ok_or(Rule::MalformedPublicKey)?;
-    let mut derived = Derived {
-        public_key: point_bytes(&point).ok_or(Bug::Encoding)?,
-        chain_code: *chain_code,
-        tweak: Scalar::ZERO,
-    };
+    let own = point_bytes(&point).ok_or(Bug::Encoding)?;
+    let mut derived =
+        Derived { parent: own, public_key: own, chain_code: *chain_code, tweak: Scalar::ZERO };
     for index in path {
         // "If so (hardened child): return failure"
         if *index >= HARDENED {
@@ -81,6 +85,7 @@ pub fn derive(
         let (child, tweak) = child(&point, left)?;
         point = child;
         derived = Derived {
+            parent: own,
             public_key: point_bytes(&point).ok_or(Bug::Encoding)?,
             // "The returned chain code c_i is I_R."
             chain_code: right,

@@ -14,6 +14,14 @@ impl Writer {
         Self(Vec::new()).field(domain.as_bytes())
     }
 
+    /// A domain tag and these fields, in a buffer that has their size from the start. One that grows would leave what
+    /// was in it behind: a secret's bytes, where nothing wipes them.
+    pub fn of(domain: &str, fields: &[&[u8]]) -> Self {
+        let bytes = fields.iter().fold(4 + domain.len(), |sum, field| sum + 4 + field.len());
+        let start = Self(Vec::with_capacity(bytes)).field(domain.as_bytes());
+        fields.iter().fold(start, |writer, field| writer.field(field))
+    }
+
     /// Appends a length-prefixed field.
     #[must_use]
     pub fn field(mut self, bytes: &[u8]) -> Self {
@@ -80,6 +88,16 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_that_are_written_at_once_are_the_same_and_never_move() {
+        let fields: [&[u8]; 3] = [b"a", &[7; 5_000], b""];
+        let bytes = Writer::of("test", &fields).finish();
+        let one_by_one =
+            fields.iter().fold(Writer::new("test"), |writer, field| writer.field(field));
+        assert_eq!(bytes, one_by_one.finish());
+        assert_eq!(bytes.capacity(), bytes.len(), "a buffer that grew has room left");
+    }
 
     #[test]
     fn reader_takes_back_what_the_writer_wrote_and_nothing_else() {

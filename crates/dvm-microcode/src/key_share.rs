@@ -66,12 +66,7 @@ impl<C: FrostSuite> KeyShare<C> {
         let group = self.group.encode()?;
         let share = Secret::new(self.package.expose(|package| package.signing_share().serialize()));
         Ok(Secret::new(share.expose(|share| {
-            Writer::new(DOMAIN)
-                .field(self.node.as_bytes())
-                .field(&group)
-                .field(&self.transcript)
-                .field(share)
-                .finish()
+            Writer::of(DOMAIN, &[self.node.as_bytes(), &group, &self.transcript, share]).finish()
         })))
     }
 

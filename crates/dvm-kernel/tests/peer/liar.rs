@@ -156,6 +156,11 @@ impl<C: FrostSuite> Generation<C> {
         next(backend::<C>(), &mut cluster, 1).attached(cluster)
     }
 
+    /// What a kernel has counted, as its vault has it.
+    pub(crate) fn counted_by(&self, node: &str) -> Vec<Vec<u8>> {
+        self.cluster.records(node, "usage").iter().map(|record| record.plaintext.to_vec()).collect()
+    }
+
     pub(crate) fn sid(&self) -> [u8; 32] {
         let mut sid = Tagged::new(Domain::Session)
             .part(&self.course.execution_id.0)
@@ -462,7 +467,15 @@ impl<C: FrostSuite> Generation<C> {
     }
 
     /// Runs on until an honest kernel stops, or to the end: the level in which it did, and what each did in it.
-    pub(crate) fn run(mut self, mut lie: impl FnMut(&mut Word)) -> (u16, BTreeMap<NodeId, Heard>) {
+    pub(crate) fn run(mut self, lie: impl FnMut(&mut Word)) -> (u16, BTreeMap<NodeId, Heard>) {
+        self.run_on(lie)
+    }
+
+    /// ... and keeps the kernels.
+    pub(crate) fn run_on(
+        &mut self,
+        mut lie: impl FnMut(&mut Word),
+    ) -> (u16, BTreeMap<NodeId, Heard>) {
         loop {
             let heard = self.round(&mut lie);
             let stopped = heard.values().any(|h| *h != Heard::On);

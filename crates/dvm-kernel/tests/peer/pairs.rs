@@ -17,10 +17,6 @@ fn liar_named() -> Heard {
     Heard::Failed(ReasonCode::PayloadRejected, Some(id(LIAR)))
 }
 
-fn nobody_named() -> Heard {
-    Heard::Failed(ReasonCode::PayloadRejected, None)
-}
-
 fn each(n1: Heard, n3: Heard) -> BTreeMap<NodeId, Heard> {
     BTreeMap::from([(id("n1"), n1), (id("n3"), n3)])
 }
@@ -70,7 +66,19 @@ fn word_of_a_pair_of_another_length_names_its_sender() {
 }
 
 #[test]
-fn set_up_that_the_peer_saw_otherwise_ends_the_generation_and_names_nobody() {
-    let end = run(to_n1(MicroOp::PairConfirm, |digest| digest[0] ^= 1));
-    assert_eq!(end, (4, each(nobody_named(), Heard::On)));
+fn digest_of_another_set_up_names_its_sender_and_freezes_no_key_generation() {
+    let mut generation = Generation::<Secp256k1>::started();
+    let before = generation.counted_by("n1");
+    let end = generation.run_on(to_n1(MicroOp::PairConfirm, |digest| digest[0] ^= 1));
+    assert_eq!(end, (4, each(liar_named(), Heard::On)));
+    // What counts towards a freeze of key generation, nothing lifts: a failure that names nobody does.
+    assert_eq!(generation.counted_by("n1"), before);
+    let mut generation = Generation::<Secp256k1>::started();
+    let lie = |word: &mut Word| {
+        if word.op == MicroOp::DkgConfirm {
+            word.bytes[0] ^= 1;
+        }
+    };
+    generation.run_on(lie);
+    assert_ne!(generation.counted_by("n1"), before);
 }

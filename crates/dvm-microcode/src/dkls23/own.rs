@@ -93,8 +93,15 @@ impl Vole for OwnVole {
         let message = FromReceiver::read(received).ok_or(VoleFault::Malformed)?;
         let received = multiply::digest_of(sid, &message);
         let drawn = Blinds::draw(&mut sending(pair, sid, input, &received, rng));
-        let (c, answer) = multiply::send(&pair.sending, sid, (&message, &received), input, drawn)?;
-        Ok((Secret::new(c), Secret::new(answer.to_bytes())))
+        let (c, answer, consistent) =
+            multiply::send(&pair.sending, sid, (&message, &received), input, drawn);
+        let sent = (Secret::new(c), Secret::new(answer.to_bytes()));
+        // Looked at when all is done: what a cheating receiver learns of Δ is whether it was caught, and no sooner than
+        // its ban is on the way.
+        if !bool::from(consistent) {
+            return Err(VoleFault::Cheated);
+        }
+        Ok(sent)
     }
 
     fn complete(

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use dvm_blame::layout::{Reader, Writer};
-use dvm_blame::{Bug, Fault, FrostSuite, NODE_NAME_BYTES_MAX, Offence, Roster, Rule, Unattributed};
+use dvm_blame::{Bug, Fault, FrostSuite, NODE_NAME_BYTES_MAX, Offence, Roster, Rule};
 use rand_core::CryptoRngCore;
 
 use super::preimage;
@@ -166,21 +166,20 @@ pub fn finish<V: Vole>(
     Ok((Unconfirmed { place, pairs }, digests))
 }
 
-/// Compares the digests. A difference names nobody: who changed what on its way cannot be told.
+/// Compares the digests. All that they are of was said by the two, each to the other under its own key and seal: so a
+/// peer that names another one lies about it, or about what it sent.
 pub fn agree<V: Vole>(
     unconfirmed: Unconfirmed<V>,
     digests: &SecretMessages,
 ) -> Result<BTreeMap<String, PairOf<V>>, Fault> {
     let Unconfirmed { place, pairs } = unconfirmed;
     place.check_messages(digests, PAIR_CONFIRM_BYTES)?;
-    for (peer, pair) in &pairs {
-        let same = digests
-            .get(peer)
-            .is_some_and(|digest| digest.expose(|digest| digest[..] == pair.setup_digest));
-        if !same {
-            return Err(Unattributed::TranscriptMismatch.into());
-        }
+    let mut verdicts = Verdicts::new(&place.roster);
+    for (peer, digest) in digests {
+        let pair = pairs.get(peer).ok_or(Rule::UnexpectedMessage)?;
+        verdicts.demand(peer, digest.expose(|digest| digest[..] == pair.setup_digest));
     }
+    verdicts.end(Offence::PairSetup)?;
     Ok(pairs)
 }
 
@@ -229,10 +228,10 @@ impl<V: Vole> PairOf<V> {
         let vole = self.vole.expose(V::seal_bytes)?;
         Ok(vole.expose(|vole| {
             self.zero_seed.expose(|seed| {
-                let place = Writer::new(DOMAIN).field(V::NAME.as_bytes()).field(at.sid);
-                let place = place.field(at.me.as_bytes()).field(at.peer.as_bytes());
-                let whole = place.field(&self.setup_digest).field(seed).field(vole);
-                Secret::new(whole.finish())
+                let (me, peer) = (at.me.as_bytes(), at.peer.as_bytes());
+                let fields: [&[u8]; 7] =
+                    [V::NAME.as_bytes(), at.sid, me, peer, &self.setup_digest, seed, vole];
+                Secret::new(Writer::of(DOMAIN, &fields).finish())
             })
         }))
     }

@@ -34,14 +34,18 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Checks the terms and weighs the key share for these signers. `derived` comes from the key's own point and
-    /// chain code; the empty path stands for the key itself.
+    /// Checks the terms and weighs the key share for these signers. `derived` must come from the key's own point; the
+    /// empty path stands for the key itself.
     pub fn new(
         run_sid: [u8; 32],
         key: &EcdsaShare,
         signers: Roster,
         derived: &Derived,
     ) -> Result<Self, Rule> {
+        // Of another key's point, all honest signers' key points would miss the sum, and two of them blame each other.
+        if derived.parent() != key.group().public_key() {
+            return Err(Rule::OtherSession);
+        }
         Ok(Self {
             run_sid,
             me: key.node().to_owned(),

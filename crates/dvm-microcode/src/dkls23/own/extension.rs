@@ -4,7 +4,7 @@
 //! (eprint 2023/765) tells: the check's weights are a hash of u. κ = 256, 416 OTs in two blocks of 208, 208 more to
 //! blind the check.
 //! Always true: afterwards row_j of the sender is row_j of the receiver ⊕ x_j·Δ, for each OT j and choice x_j, or the
-//! sender refused. A receiver that used another choice in column i passes if Δ_i = 0 and is caught if it is 1: it
+//! sender refuses. A receiver that used another choice in column i passes if Δ_i = 0 and is caught if it is 1: it
 //! learns that bit, unless it is caught.
 //! Constant time: seeds, columns, choices and Δ are secret. Choices and Δ enter as masks; the check compares all of
 //! its 256 × 208 bits before its one-bit outcome is looked at.
@@ -16,7 +16,7 @@ use super::matrix::{self, Column, Columns, Row, Rows, bits, columns, times, tran
 use super::oracle::{Expansion, digest, tag};
 use super::pair::Seeds;
 use super::wire::FromReceiver;
-use crate::dkls23::vole::{BASE_OTS, COLUMN_BYTES, VoleFault};
+use crate::dkls23::vole::{BASE_OTS, COLUMN_BYTES};
 
 /// What a session id of the multiplication becomes one of the extension by, in dkls23-core's words.
 const SESSION_PREFIX: &[u8] = b"OT Extension protocol";
@@ -64,13 +64,14 @@ pub(super) fn prove(
     }
 }
 
-/// Figure 10, sender: q_i = G(k_i^Δ) ⊕ Δ_i u_i, checked against Σ χ q_i = t_i ⊕ Δ_i x; then the rows of q.
+/// Figure 10, sender: q_i = G(k_i^Δ) ⊕ Δ_i u_i, checked against Σ χ q_i = t_i ⊕ Δ_i x; then the rows of q, and whether the
+/// check holds. It is for the caller to look at last: a sender that stops at it tells by its time that it did.
 pub(super) fn correlate(
     session: &[u8; 32],
     correlation: &Row,
     seeds: &Seeds,
     message: &FromReceiver,
-) -> Result<Rows, VoleFault> {
+) -> (Rows, Choice) {
     let weights = weights(session, &message.u);
     let x = field::from_bytes(&message.x);
     let mut expansion = Expansion::new(session);
@@ -83,8 +84,5 @@ pub(super) fn correlate(
         let expected = xor(&field::from_bytes(t), &times(bit, &x));
         consistent &= weigh(q, &weights).ct_eq(&expected);
     }
-    if !bool::from(consistent) {
-        return Err(VoleFault::Cheated);
-    }
-    Ok(transpose(&q))
+    (transpose(&q), consistent)
 }

@@ -95,17 +95,19 @@ pub(super) fn receive(setup: &Receiving, sid: &[u8; 32], drawn: Choices) -> (Kep
     (Kept { choice, chi, rows: transpose(&t), session, received }, message)
 }
 
-/// Steps 2 to 8, sender.
+/// Steps 2 to 8, sender: c, the answer, and whether the receiver's message was consistent. If it was not, neither may be
+/// used; they are made all the same, so that it takes the same time.
 pub(super) fn send(
     setup: &Sending,
     sid: &[u8; 32],
     (message, received): (&FromReceiver, &[u8; 32]),
     input: &[Scalar; 2],
     drawn: Blinds,
-) -> Result<([Scalar; 2], FromSender), VoleFault> {
+) -> ([Scalar; 2], FromSender, Choice) {
     // Step 3: the OTs, each with the payloads ã_0, ã_1, â_0, â_1.
     let session = extension::session(sid, &message.nonce);
-    let rows = extension::correlate(&session, &setup.correlation, &setup.seeds, message)?;
+    let (rows, consistent) =
+        extension::correlate(&session, &setup.correlation, &setup.seeds, message);
     let pads = Pads::new(&session, &drawn.salt);
     let mut answer = FromSender::new(drawn.salt);
     let z = transfer::send(pads, (&rows, &setup.correlation), &drawn.scalars, &mut answer);
@@ -119,7 +121,7 @@ pub(super) fn send(
     let [input0, input1] = input;
     answer.gamma = [input0 - &pad0, input1 - &pad1];
     // Step 8: c = Σ g_j z̃_j.
-    Ok((products(&setup.gadget, &z), answer))
+    (products(&setup.gadget, &z), answer, consistent)
 }
 
 /// Steps 3 to 8, receiver.

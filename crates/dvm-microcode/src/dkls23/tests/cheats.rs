@@ -184,6 +184,16 @@ fn a_pair_without_a_set_up_does_not_sign<V: Dealt>() {
     assert_eq!(terms(&[1, 3]), None);
     assert_eq!(terms(&[1, 2, 3]), Some(Rule::SignerCount));
     assert_eq!(terms(&[2, 3]), Some(Rule::NotAMember));
+
+    // Nor has a key derived from another one's point, though its own chain code leads there.
+    let point = *cluster.derived(&[7]).public_key();
+    let roster = Plan::of(&[1, 3]).roster();
+    for (parent, refused) in
+        [(&key.group().public_key()[..], None), (&point[..], Some(Rule::OtherSession))]
+    {
+        let derived = dvm_blame::bip32::derive(parent, &[5; 32], &[7]).unwrap();
+        assert_eq!(Terms::new([9; 32], key, roster.clone(), &derived).err(), refused);
+    }
 }
 
 fn zero_shares_add_up_to_zero_and_differ_per_item_and_run<V: Dealt>() {

@@ -8,13 +8,13 @@ use crate::dkls23::pair::{
 };
 use crate::dkls23::vole::{CHOICE_PROOF_BYTES, OFFER_BYTES, PairPlace, Vole};
 use crate::testing::{name, party, rng, session, sid};
-use crate::{Fault, Offence, Rule, Secp256k1, Secret, SecretMessages, Unattributed};
+use crate::{Fault, Offence, Rule, Secp256k1, Secret, SecretMessages};
 
 for_every_vole!(
     pairs_that_were_set_up_sign,
     every_changed_field_of_a_set_up_names_its_sender,
     messages_of_another_length_name_their_sender,
-    set_ups_that_differ_name_nobody,
+    digest_of_another_set_up_names_its_sender,
     a_sealed_set_up_comes_back_in_its_own_place_only,
 );
 
@@ -144,9 +144,10 @@ fn every_changed_field_of_a_set_up_names_its_sender<V: Dealt>() {
             bytes[gadget_nonce + 31] ^= 1;
         }
     });
-    for node in [1, 2] {
+    for (node, other) in [(1, 2), (2, 1)] {
         let fault = made[&name(node)].as_ref().err().cloned();
-        assert_eq!(fault, Some(Unattributed::TranscriptMismatch.into()));
+        let named = Fault::Blame { culprits: vec![party(other)], what: Offence::PairSetup };
+        assert_eq!(fault, Some(named));
     }
 }
 
@@ -170,14 +171,15 @@ fn messages_of_another_length_name_their_sender<V: Dealt>() {
     }
 }
 
-fn set_ups_that_differ_name_nobody<V: Dealt>() {
+fn digest_of_another_set_up_names_its_sender<V: Dealt>() {
     let made = set_up::<V>(3, &|at, from, to, bytes| {
         if at == Step::Confirm && from == name(1) && to == name(2) {
             bytes[0] ^= 1;
         }
     });
     let end = |node| made[&name(node)].as_ref().err().cloned();
-    assert_eq!(end(2), Some(Unattributed::TranscriptMismatch.into()));
+    let named = Fault::Blame { culprits: vec![party(1)], what: Offence::PairSetup };
+    assert_eq!(end(2), Some(named));
     assert_eq!((end(1), end(3)), (None, None));
 }
 
@@ -187,6 +189,8 @@ fn a_sealed_set_up_comes_back_in_its_own_place_only<V: Dealt>() {
     let (one, two, three, here, there) = (name(1), name(2), name(3), sid(1), sid(2));
     let at = PairPlace { sid: &here, me: &one, peer: &two };
     let sealed = pair.seal_bytes(&at).ok().unwrap().expose(Vec::clone);
+    let in_place = pair.seal_bytes(&at).ok().unwrap();
+    assert!(in_place.expose(|bytes| bytes.capacity() == bytes.len()), "one buffer, which is wiped");
     let again = PairOf::<V>::unseal(&sealed, &at).ok().unwrap();
     assert_eq!(again.setup_digest(), pair.setup_digest());
 

@@ -29,12 +29,11 @@ fn answered(sid: &[u8; 32], draw: impl FnOnce(&Pair, &[u8; 32]) -> Blinds) -> Se
     let (_, _, message) = a.expose(|pair| OwnVole::receive(pair, sid, &mut rng(71))).unwrap();
     let message = message.expose(|message| FromReceiver::read(message)).unwrap();
     let received = multiply::digest_of(sid, &message);
-    let (_, answer) = b
-        .expose(|pair| {
-            let drawn = draw(pair, &received);
-            multiply::send(&pair.sending, sid, (&message, &received), &input(1), drawn)
-        })
-        .unwrap();
+    let (_, answer, consistent) = b.expose(|pair| {
+        let drawn = draw(pair, &received);
+        multiply::send(&pair.sending, sid, (&message, &received), &input(1), drawn)
+    });
+    assert!(bool::from(consistent));
     let weights = Weights::of(sid, &received, &answer);
     let [of_pad, _] = weights.of_pads;
     let [of_check, _] = weights.of_checks;
