@@ -12,6 +12,7 @@ mod audit;
 mod fleet;
 mod load;
 mod points;
+mod pool;
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ use serde_json::{Value, json};
 use crate::site::{Site, bin_dir};
 use audit::Audit;
 use fleet::{Fleet, Victim};
-use load::{Load, Request};
+use load::{Load, Request, Wanted};
 
 /// The generator of Knuth's MMIX; its high bits are good enough to pick a victim and a moment.
 pub struct Seeded(u64);
@@ -90,7 +91,7 @@ fn campaign(options: &Options) -> Value {
     fleet.all_up();
     site.key("auto", None, "auto");
     site.key("people", None, "treasury:1");
-    let load = Load::new(&site, options.seed);
+    let load = Load::new(&site, Wanted::Messages, options.seed);
     let bar = ProgressBar::new(options.kills);
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} kills [{elapsed}] {msg}");
     bar.set_style(style.unwrap());

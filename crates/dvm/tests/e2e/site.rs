@@ -285,6 +285,12 @@ impl Site {
         self.key_with(name, &[], &floor);
     }
 
+    /// A key that signs transactions by itself, and may do so by presignatures.
+    pub fn evm_key(&self, name: &str) {
+        let floor = ["--release", "auto", "--acts", "sign.evm_transaction,presign.batch"];
+        self.key_with(name, &["--backend", "dkls23-secp256k1"], &floor);
+    }
+
     /// A key made and activated with these arguments, active at every node.
     pub fn key_with(&self, name: &str, make: &[&str], floor: &[&str]) {
         let create = ["key", "create", name, "--threshold", "2"];

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use dvm_act::evm::address_of;
 use ed25519_dalek::{Signature, VerifyingKey};
 use serde_json::{Value, json};
 
-use super::load::{Load, Request};
+use super::load::{Load, Request, payment};
 use crate::site::{Site, ran};
 
 /// Longest time for one request to end once all processes are back.
@@ -124,19 +125,33 @@ impl<'a> Audit<'a> {
 
     fn verifies(&self, request: &Request) -> bool {
         thread_local! {
-            static KEYS: std::cell::RefCell<BTreeMap<String, VerifyingKey>> = BTreeMap::new().into();
+            static KEYS: std::cell::RefCell<BTreeMap<String, Vec<u8>>> = BTreeMap::new().into();
         }
         let key = KEYS.with_borrow_mut(|keys| {
-            *keys.entry(request.key.to_owned()).or_insert_with(|| {
+            let shown = || {
                 let shown = self.site.cli(0, &["key", "show", request.key]).ok();
-                let bytes = hex::decode(shown["public_key_hex"].as_str().unwrap()).unwrap();
-                VerifyingKey::from_bytes(&bytes.try_into().unwrap()).unwrap()
-            })
+                hex::decode(shown["public_key_hex"].as_str().unwrap()).unwrap()
+            };
+            keys.entry(request.key.to_owned()).or_insert_with(shown).clone()
         });
         let hex = request.view["signature_hex"].as_str().unwrap_or_default();
-        let bytes: Option<[u8; 64]> = hex::decode(hex).ok().and_then(|b| b.try_into().ok());
-        let signed = |b| key.verify_strict(request.name.as_bytes(), &Signature::from_bytes(&b));
-        bytes.is_some_and(|bytes| signed(bytes).is_ok())
+        let signature = hex::decode(hex).unwrap_or_default();
+        if request.key == "evm" {
+            // The sender is recovered from the signature.
+            let (Ok(key), Ok(signature)) = (key.try_into(), signature.try_into()) else {
+                return false;
+            };
+            let from = address_of(&key).unwrap();
+            let signed = payment(request.number).signed(&from, &signature);
+            let raw = request.view["raw_transaction_hex"].as_str().unwrap_or_default();
+            return signed
+                .is_ok_and(|signed| hex::encode(signed.raw()) == raw.trim_start_matches("0x"));
+        }
+        let (Ok(key), Ok(signature)) = (key.try_into(), signature.try_into()) else {
+            return false;
+        };
+        let key = VerifyingKey::from_bytes(&key).unwrap();
+        key.verify_strict(request.name.as_bytes(), &Signature::from_bytes(&signature)).is_ok()
     }
 
     /// No node shows another signature than the one that the client got.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use dvm_act::evm::{Fields, Transaction};
 use serde_json::{Value, json};
 
 use super::Seeded;
@@ -51,9 +52,28 @@ impl Api {
     }
 }
 
+/// What the clients of a campaign want.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Messages signed by the key `auto`; the first client's by `people`, who release.
+    Messages,
+    /// Payments by the key `evm`.
+    Payments,
+}
+
+/// The unsigned payment that a request asks for.
+pub fn payment(number: u64) -> Transaction {
+    let fields = json!({
+        "chainId": "0x7a69", "nonce": format!("{number:#x}"), "value": "0x1", "gas": "0x5208",
+        "to": "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "gasPrice": "0x3b9aca00",
+    });
+    serde_json::from_value::<Fields>(fields).unwrap().transaction().unwrap()
+}
+
 /// One request, and the last that is known of it.
 pub struct Request {
     pub at: usize,
+    pub number: u64,
     pub name: String,
     pub key: &'static str,
     pub denied: bool,
@@ -91,16 +111,19 @@ pub struct Load<'a> {
     pub stop: AtomicBool,
     pub in_flight: AtomicU64,
     pub signed: AtomicU64,
+    /// Of those, by a presignature.
+    pub spent: AtomicU64,
     asked: AtomicU64,
+    wanted: Wanted,
     seed: u64,
 }
 
 impl<'a> Load<'a> {
-    pub fn new(site: &'a Site, seed: u64) -> Self {
+    pub fn new(site: &'a Site, wanted: Wanted, seed: u64) -> Self {
         let zero = || AtomicU64::new(0);
-        let (in_flight, signed, asked) = (zero(), zero(), zero());
+        let (in_flight, signed, spent, asked) = (zero(), zero(), zero(), zero());
         let stop = AtomicBool::new(false);
-        Self { site, api: Api::new(site), stop, in_flight, signed, asked, seed }
+        Self { site, api: Api::new(site), stop, in_flight, signed, spent, asked, wanted, seed }
     }
 
     pub fn asked(&self) -> u64 {
@@ -112,12 +135,17 @@ impl<'a> Load<'a> {
         let mut random = Seeded(self.seed ^ (number as u64 + 1) << 32);
         let mut made = Vec::new();
         while !self.stop.load(Relaxed) {
-            let people = number == 0;
+            let people = number == 0 && self.wanted == Wanted::Messages;
             let asked = self.asked.fetch_add(1, Relaxed);
             let mut request = Request {
                 at: random.below(3) as usize,
+                number: asked,
                 name: format!("campaign-{asked}"),
-                key: if people { "people" } else { "auto" },
+                key: match self.wanted {
+                    Wanted::Payments => "evm",
+                    Wanted::Messages if people => "people",
+                    Wanted::Messages => "auto",
+                },
                 denied: people && random.below(8) == 0,
                 view: Value::Null,
                 signatures: Vec::new(),
@@ -128,7 +156,10 @@ impl<'a> Load<'a> {
                 self.people_speak(&mut request);
             }
             self.in_flight.fetch_sub(1, Relaxed);
-            self.signed.fetch_add(u64::from(request.state() == "Published"), Relaxed);
+            let signed = request.state() == "Published";
+            let spent = signed && request.view["material"].is_string();
+            self.signed.fetch_add(signed.into(), Relaxed);
+            self.spent.fetch_add(spent.into(), Relaxed);
             made.push(request);
             std::thread::sleep(PAUSE);
         }
@@ -137,10 +168,16 @@ impl<'a> Load<'a> {
 
     /// Asks, or asks again under the same name.
     pub fn ask(&self, request: &mut Request, wait_ms: u64) {
-        let message = STANDARD.encode(&request.name);
-        let act = json!({
-            "type": "sign.message", "key_id": request.key, "message_base64": message,
-        });
+        let act = match self.wanted {
+            Wanted::Messages => json!({
+                "type": "sign.message", "key_id": request.key,
+                "message_base64": STANDARD.encode(&request.name),
+            }),
+            Wanted::Payments => json!({
+                "type": "sign.evm_transaction", "key_id": request.key,
+                "transaction_hex": hex::encode(payment(request.number).payload()),
+            }),
+        };
         let wait_for = if request.key == "people" { "executed" } else { "published" };
         let body = json!({
             "idempotency_key": request.name, "act": act, "wait_ms": wait_ms, "wait_for": wait_for,

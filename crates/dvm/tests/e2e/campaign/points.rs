@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::audit::Audit;
 use super::fleet::{Fleet, Victim};
-use super::load::{Load, Request};
+use super::load::{Load, Request, Wanted};
 use super::{stopped_site, table};
 
 /// How long a point may take to be reached.
@@ -91,7 +91,7 @@ fn a_process_that_dies_at_a_named_point_breaks_no_promise() {
     fleet.all_up();
     site.key("auto", None, "auto");
     site.key("people", None, "treasury:1");
-    let load = Load::new(&site, SEED);
+    let load = Load::new(&site, Wanted::Messages, SEED);
     let mut audit = Audit::new(&site);
     let (mut rows, mut all) = (serde_json::Map::new(), Vec::new());
     let mut reached = 0;
