@@ -66,6 +66,14 @@ impl Client {
         Ok(serde_json::from_slice(&self.call(role, path, Some(body))?)?)
     }
 
+    /// What a monitoring system reads.
+    ///
+    /// # Errors
+    /// No answer, or an error of the API.
+    pub fn metrics(&self) -> Outcome<String> {
+        Ok(String::from_utf8(self.call("operator", "/metrics", None)?)?)
+    }
+
     /// Hands in a signed artifact.
     ///
     /// # Errors

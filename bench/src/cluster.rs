@@ -4,6 +4,7 @@
 //! this process holds, and because dropping the cluster waits for each.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -20,6 +21,8 @@ use crate::client::{Client, number, until};
 
 /// Longest wait for the members to find each other.
 const FORMING_TIME: Duration = Duration::from_secs(60);
+/// Longest wait for a stock of material.
+const STOCKING_TIME: Duration = Duration::from_secs(120);
 /// The approvers' set.
 pub const APPROVERS: &str = "approvers";
 
@@ -54,6 +57,7 @@ pub struct Cluster {
     pub approver: Signatory,
     /// Process ids: the nodes', then their kernels'.
     pub pids: (Vec<u32>, Vec<u32>),
+    stock: Stock,
     children: Vec<Child>,
 }
 
@@ -77,23 +81,52 @@ pub fn binaries() -> Outcome<PathBuf> {
     Ok(dir)
 }
 
+/// How much one-time material the nodes keep in stock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stock {
+    /// None: every signature makes what it needs.
+    None,
+    /// Enough that eight clients find some whenever they ask.
+    Ample,
+}
+
+impl Stock {
+    /// Pieces of a set of signers.
+    fn high(self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Ample => 512,
+        }
+    }
+
+    /// As a part of a node's configuration.
+    fn toml(self) -> String {
+        format!("\n[pool]\nlow = {}\nhigh = {}\n", self.high() / 2, self.high())
+    }
+}
+
 impl Cluster {
     /// Makes a cluster in a directory, starts it and waits until it is formed.
     ///
     /// # Errors
     /// A fault of the machine, or a cluster that does not form.
-    pub fn start(dir: &Path) -> Outcome<Self> {
+    pub fn start(dir: &Path, stock: Stock) -> Outcome<Self> {
         let binaries = binaries()?;
         let governors = vec![Signatory::new("gov-1")?, Signatory::new("gov-2")?];
         let (third, approver) = (Signatory::new("gov-3")?, Signatory::new("approver-1")?);
         let mut members: Vec<Person> = governors.iter().map(Signatory::public).collect();
         members.push(third.public());
         let made = create(&plan(dir, &binaries, members, &approver)?)?;
+        for node in &made.nodes {
+            let mut config = File::options().append(true).open(&node.config)?;
+            config.write_all(stock.toml().as_bytes())?;
+        }
         let tokens: TokenFile = serde_json::from_str(&std::fs::read_to_string(&made.tokens_file)?)?;
         let api = |member: &MadeMember| member.api.map(|addr| format!("http://{addr}"));
         let clients = made.nodes.iter().filter_map(api).map(|a| Client::new(a, tokens.clone()));
         let (clients, pids) = (clients.collect(), (Vec::new(), Vec::new()));
-        let mut cluster = Self { made, clients, governors, approver, pids, children: Vec::new() };
+        let children = Vec::new();
+        let mut cluster = Self { made, clients, governors, approver, pids, stock, children };
         cluster.spawn_all(&binaries.join("dvm"))?;
         for client in &cluster.clients {
             let status = until(FORMING_TIME, "the cluster forms", || {
@@ -118,6 +151,24 @@ impl Cluster {
                 .stderr(File::create(member.dir.join(format!("{role}.log")))?)
                 .spawn()?;
             self.children.push(child);
+        }
+        Ok(())
+    }
+
+    /// Waits until the first nodes, so many, have one whole stock of this key's material.
+    ///
+    /// # Errors
+    /// A node that does not answer, or that is not stocked in time.
+    pub fn wait_for_stock(&self, key: &str, nodes: usize) -> Outcome<()> {
+        let sample = format!("dvm_pool_depth{{key=\"{key}\"");
+        for client in self.clients.iter().take(nodes) {
+            until(STOCKING_TIME, "material in stock", || {
+                let metrics = client.metrics()?;
+                let samples = metrics.lines().filter(|line| line.starts_with(&sample));
+                let depths =
+                    samples.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+                Ok((depths.sum::<u64>() >= self.stock.high()).then_some(()))
+            })?;
         }
         Ok(())
     }

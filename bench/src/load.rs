@@ -71,6 +71,7 @@ struct Sample {
 /// The first signature that was not published.
 pub fn run(cluster: &Cluster, scenario: &Scenario) -> Outcome<Figures> {
     drive(cluster, scenario, "warm", scenario.warm_up)?;
+    cluster.wait_for_stock(&scenario.key, scenario.clients)?;
     let pids = &cluster.pids;
     let before = (cluster.journal_commits()?, cpu_ms(&pids.0), cpu_ms(&pids.1));
     let sent_before = loopback_bytes()?;

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Stock};
 use crate::figures::Aims;
 use crate::load::{Asked, Commits, Scenario, commits, run};
 use crate::table::{Against, Row};
@@ -20,23 +20,52 @@ const COUNTED: usize = 20;
 const MESSAGE: Aims =
     Aims { p50_ms: Some(50.0), per_second: Some(30.0), serial_commits: Some(8.0) };
 /// An ECDSA signature that makes all it needs: three levels instead of two.
-const FULL: Aims = Aims { p50_ms: Some(60.0), per_second: Some(15.0), serial_commits: None };
+const FULL: Aims = Aims { p50_ms: Some(60.0), per_second: None, serial_commits: None };
+/// One that finds a presignature: one level.
+const STASHED: Aims =
+    Aims { p50_ms: Some(30.0), per_second: Some(15.0), serial_commits: Some(8.0) };
+const NO_AIMS: Aims = Aims { p50_ms: None, per_second: None, serial_commits: None };
 
-/// What is measured: its name, what is asked for, and what is aimed at.
-const KINDS: [(&str, Asked, Aims); 3] = [
+/// A name, what is asked for, and what is aimed at.
+type Kind = (&'static str, Asked, Aims);
+
+/// What is measured without material in stock, and with.
+const FRESH: [Kind; 3] = [
     ("auto", Asked::Message, MESSAGE),
-    ("approved", Asked::Approved, Aims { p50_ms: None, per_second: None, serial_commits: None }),
+    ("approved", Asked::Approved, NO_AIMS),
     ("evm", Asked::Transaction, FULL),
 ];
+const IN_STOCK: [Kind; 2] =
+    [("auto-pool", Asked::Message, MESSAGE), ("evm-pool", Asked::Transaction, STASHED)];
 
-/// Measures, with these numbers of clients, in a new directory.
+/// Measures, with these numbers of clients, in new directories below this one.
 ///
 /// # Errors
 /// A cluster that does not form, or a signature that was not published.
 pub fn rows(effort: Effort, clients: &[usize], dir: &Path) -> Outcome<Vec<Row>> {
-    let cluster = Cluster::start(dir)?;
+    let cluster = Cluster::start(&dir.join("fresh"), Stock::None)?;
+    let mut rows = all(&cluster, &FRESH, effort, clients)?;
+    let quiet = scenario(FRESH[0], 1, effort);
+    rows.extend(counted(commits(&cluster, &quiet, COUNTED.min(effort.requests))?));
+    drop(cluster);
+    let cluster = Cluster::start(&dir.join("stock"), Stock::Ample)?;
+    rows.extend(all(&cluster, &IN_STOCK, effort, clients)?);
+    Ok(rows)
+}
+
+fn all(cluster: &Cluster, kinds: &[Kind], effort: Effort, clients: &[usize]) -> Outcome<Vec<Row>> {
     let mut rows = Vec::new();
-    let scenario = |(kind, asked, aims): (&str, Asked, Aims), clients: usize| Scenario {
+    for kind in kinds {
+        keys::make(cluster, kind.0, kind.1)?;
+        for clients in clients {
+            rows.extend(run(cluster, &scenario(*kind, *clients, effort))?.rows());
+        }
+    }
+    Ok(rows)
+}
+
+fn scenario((kind, asked, aims): Kind, clients: usize, effort: Effort) -> Scenario {
+    Scenario {
         name: format!("{kind}-{clients}"),
         key: kind.to_owned(),
         clients,
@@ -44,16 +73,7 @@ pub fn rows(effort: Effort, clients: &[usize], dir: &Path) -> Outcome<Vec<Row>> 
         warm_up: WARM_UP.min(effort.requests),
         asked,
         aims,
-    };
-    for kind in KINDS {
-        keys::make(&cluster, kind.0, kind.1)?;
-        for clients in clients {
-            rows.extend(run(&cluster, &scenario(kind, *clients))?.rows());
-        }
     }
-    let quiet = scenario(KINDS[0], 1);
-    rows.extend(counted(commits(&cluster, &quiet, COUNTED.min(effort.requests))?));
-    Ok(rows)
 }
 
 fn counted(commits: Commits) -> [Row; 4] {
