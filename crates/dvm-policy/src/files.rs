@@ -17,10 +17,11 @@ use serde::{Deserialize, Serialize};
 /// The schema that every policy is validated against.
 const SCHEMA_TEXT: &str = include_str!("../schema.cedarschema");
 /// The policies that a new cluster starts with.
-const SHIPPED: [(&str, &str); 4] = [
+const SHIPPED: [(&str, &str); 5] = [
     ("10-key-generate", include_str!("../policies/10-key-generate.cedar")),
     ("20-sign-message", include_str!("../policies/20-sign-message.cedar")),
     ("25-sign-evm-transaction", include_str!("../policies/25-sign-evm-transaction.cedar")),
+    ("27-presign-batch", include_str!("../policies/27-presign-batch.cedar")),
     ("30-release", include_str!("../policies/30-release.cedar")),
 ];
 /// Policy files of one set, and bytes of them together: what people can review, and one block.

@@ -179,8 +179,9 @@ impl Judge<'_> {
         if approvals.len() > APPROVALS_MAX {
             return Err(denied("approvals", ReasonCode::ResourceLimit));
         }
-        let admits = *self.purpose == Purpose::Admit;
-        if admits && self.executions >= authority.floor().executions_per_hour {
+        // Material is no execution: what spends it is.
+        let counts = *self.purpose == Purpose::Admit && intent.act.publishes();
+        if counts && self.executions >= authority.floor().executions_per_hour {
             return Err(denied("executions-per-hour", ReasonCode::ResourceLimit));
         }
         Ok(authority)
@@ -261,8 +262,9 @@ impl Judge<'_> {
     fn with_every_approval(&self, authority: &Authority<'_>) -> Option<Vec<String>> {
         let tally = self.full_tally();
         let floor = authority.floor();
+        let asks = self.input.intent.act.publishes();
         let rule = match (self.purpose, &floor.release) {
-            (Purpose::Admit, _) => floor.admit.as_ref(),
+            (Purpose::Admit, _) => floor.admit.as_ref().filter(|_| asks),
             (Purpose::Release { .. }, ReleaseRule::Approvals(rule)) => Some(rule),
             (Purpose::Release { .. }, ReleaseRule::Auto) => None,
         };
@@ -309,14 +311,14 @@ impl Judge<'_> {
     ) -> PolicyReceipt {
         let cap = authority.floor().executions_per_hour;
         let limits = match self.purpose {
-            Purpose::Admit => vec![
+            Purpose::Admit if self.input.intent.act.publishes() => vec![
                 (
                     "executions in the last hour, with this".to_owned(),
                     u64::from(self.executions) + 1,
                 ),
                 ("executions per hour, at most".to_owned(), u64::from(cap)),
             ],
-            Purpose::Release { .. } => Vec::new(),
+            Purpose::Admit | Purpose::Release { .. } => Vec::new(),
         };
         PolicyReceipt {
             salt: self.input.salt,

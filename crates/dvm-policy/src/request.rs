@@ -164,7 +164,11 @@ impl Facts<'_> {
                 pairs.push(pair("from", address(Some(from.0))));
                 pairs.extend(transaction_pairs(self.transaction)?);
             }
-            Act::PresignBatch { count, .. } => pairs.push(pair("count", long(*count)?)),
+            Act::PresignBatch { path, signers, count, .. } => pairs.extend([
+                pair("path", text(&path_text(path))),
+                pair("signers", long(signers.len())?),
+                pair("count", long(*count)?),
+            ]),
         }
         Ok(pairs)
     }

@@ -1,6 +1,7 @@
 //! Claims about judgements, over a small cluster with one active key.
 
 mod evm;
+mod presign;
 
 use std::collections::{BTreeMap, BTreeSet};
 
