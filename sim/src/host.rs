@@ -15,7 +15,7 @@ use dvm_core::{B32, digest};
 use dvm_kernel::unseal::MasterKey;
 use dvm_kernel::vault::Vault;
 use dvm_kernel::{About, Kernel, Surroundings};
-use dvm_node::engine::{ApiReply, Effect, Engine, Setup, Timing, Token};
+use dvm_node::engine::{ApiReply, Effect, Engine, PoolMarks, Setup, Timing, Token};
 use dvm_node::journal::WriteBatch;
 use dvm_node::wire::PeerMessage;
 use dvm_policy::PolicySet;
@@ -165,6 +165,7 @@ impl Host {
             policy: policy.clone(),
             salt_seed: salt,
             timing: Timing::default(),
+            pool: PoolMarks::default(),
         };
         let mut engine = Engine::new(setup, self.tables.recovered()).map_err(SimError::Engine)?;
         let effects = engine.start(self.clock_ms(now_ms));

@@ -130,6 +130,18 @@ pub fn path_text(path: &[u32]) -> String {
     format!("m{components}")
 }
 
+/// The first index that needs the private key as one number, which is nowhere.
+const FIRST_HARDENED: u32 = 1 << 31;
+
+/// The path that people wrote so, without hardened indices. Each has one text: no `+7`, no `007`, nothing between `m`
+/// and the first `/`.
+pub fn path_of(text: &str) -> Option<Vec<u32>> {
+    let components = text.strip_prefix('m')?;
+    let path: Option<Vec<u32>> = components.split('/').skip(1).map(|c| c.parse().ok()).collect();
+    let path = path.filter(|path| path.iter().all(|index| *index < FIRST_HARDENED))?;
+    (path_text(&path) == text).then_some(path)
+}
+
 struct Text(String);
 
 impl Text {

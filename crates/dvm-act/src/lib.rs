@@ -15,6 +15,6 @@ pub mod evm;
 mod form;
 mod time;
 
-pub use display::{Display, PREVIEW_BYTES_MAX, Shown, display, path_text};
+pub use display::{Display, PREVIEW_BYTES_MAX, Shown, display, path_of, path_text};
 pub use form::{ActError, EXPIRES_MS_MAX, ParsedAct, THRESHOLD_MIN, check_form, parse};
 pub use time::rfc3339;

@@ -7,6 +7,8 @@
 //! Not here: whether the policies are those in force (the governance log says that), and the
 //! kernel's own files, which only the kernel reads.
 
+mod pool;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::SocketAddr;
@@ -20,10 +22,12 @@ use dvm_policy::PolicySet;
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::engine::Timing;
+use crate::engine::{PoolMarks, Timing};
 use crate::kernel_link::{KERNEL_BINARY, KernelSpawn};
 use crate::tokens::{Principal, TokenBook};
 use crate::transport::{NodeKey, PeerAddr};
+
+pub use pool::PoolConfig;
 
 /// Longest configuration, token or policy file: far above any that people write.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -261,6 +265,9 @@ pub struct NodeConfig {
     /// Deadlines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timing: Option<TimingConfig>,
+    /// What is kept in stock for later signatures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolConfig>,
     /// What is kept to look at later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diagnostics: Option<DiagnosticsConfig>,
@@ -288,6 +295,8 @@ pub struct NodeParts {
     pub kernel: KernelSpawn,
     /// Deadlines.
     pub timing: Timing,
+    /// What is kept in stock.
+    pub pool: PoolMarks,
 }
 
 impl NodeConfig {
@@ -336,6 +345,7 @@ impl NodeConfig {
             tokens: read_tokens(&self.tokens_file)?,
             kernel: self.kernel.spawn()?,
             timing: self.timing.unwrap_or_default().over_defaults()?,
+            pool: self.pool.clone().unwrap_or_default().over_defaults()?,
             manifest,
         })
     }

@@ -122,6 +122,7 @@ pub async fn run_node(
         policy: parts.policy,
         salt_seed: fresh_seed(),
         timing: parts.timing,
+        pool: parts.pool,
     };
     let engine_parts = Parts { journal, kernel, transport: transport.clone(), inbound };
     let running = driver::start(setup, found, engine_parts, asked).map_err(NodeFault::Recovery)?;

@@ -87,6 +87,7 @@ pub fn run(
         "execution_id": ctx.execution_id().hex(),
         "kind": if ctx.publishes() { "publish" } else { "act" },
         "backend": plan.backend,
+        "material": ctx.header().kind.material().map(|m| json!({ "batch": m.batch.hex(), "index": m.index })),
         "plan_id": ctx.header().plan_id.hex(),
         "participants": ctx.participants().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "level": frontier.level,

@@ -434,6 +434,7 @@ fn node_config(plan: &ClusterPlan, node: &Member, all: &[&Member], cluster: &Lin
         policy_key_file: "policy.key".into(),
         tokens_file: "tokens.json".into(),
         timing: None,
+        pool: None,
         diagnostics: None,
         kernel: kernel_config(plan, Path::new("")),
         members: addresses(node, all),

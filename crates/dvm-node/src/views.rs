@@ -16,7 +16,7 @@ pub struct ExecutionView {
     /// The publication run, once the result is held.
     pub publication_id: Option<String>,
     /// `Proposed`, `AwaitingApproval`, `Admitted`, `Running`, `PendingRemote`, `Executed`, `Opening`,
-    /// `Published`, `Denied`, `Discarded`, `Aborted`, `Poisoned` or `Expired`.
+    /// `Published`, `Stashed`, `Denied`, `Discarded`, `Aborted`, `Poisoned` or `Expired`.
     pub state: String,
     /// Reason codes that apply now.
     pub codes: Vec<String>,
@@ -46,7 +46,10 @@ pub struct ExecutionView {
     pub attempt: u32,
     /// The signers of the current act run.
     pub signers: Vec<String>,
-    /// The held result's public name, which release approvals bind.
+    /// The one-time material that the current act run spends: its batch and its place there. None if it makes its own.
+    #[serde(default)]
+    pub material: Option<String>,
+    /// The held result's public name, which release approvals bind; of a batch, its name.
     pub result_ref: Option<String>,
     /// The signature, once published.
     pub signature_hex: Option<String>,
@@ -231,6 +234,20 @@ pub enum ActRequest {
         from: Option<String>,
         /// The unsigned payload, hex: the type byte and the fields, or the nine fields of EIP-155.
         transaction_hex: String,
+    },
+    /// Prepare one-time material with which exactly these signers can sign later. Ends as `Stashed`; it may be
+    /// spent by any of them, and goes with their kernels.
+    #[serde(rename = "presign.batch")]
+    PresignBatch {
+        /// The key.
+        key_id: String,
+        /// The path below it that it is good for; `m`, the key itself, if absent.
+        #[serde(default)]
+        path: Option<String>,
+        /// The signers: as many as the key's threshold.
+        signers: Vec<String>,
+        /// How many pieces, 1 to 32.
+        count: u16,
     },
 }
 

@@ -81,6 +81,7 @@ pub(crate) fn execution(view: &ExecutionView) -> String {
     row("left out", &view.left_out.join(", "));
     row("signers", &view.signers.join(", "));
     row("approvals", &view.approvals.join(", "));
+    row("material", view.material.as_deref().unwrap_or_default());
     row("result ref", view.result_ref.as_deref().unwrap_or_default());
     row("signature", view.signature_hex.as_deref().unwrap_or_default());
     row("sender", view.sender.as_deref().unwrap_or_default());
@@ -118,7 +119,7 @@ pub(crate) fn next_step(view: &ExecutionView) -> String {
             "send the raw transaction to its chain: `eth_sendRawTransaction` of any Ethereum node"
                 .to_owned()
         }
-        "Published" => String::new(),
+        "Published" | "Stashed" => String::new(),
         "AwaitingApproval" => approve("admit"),
         "Executed" if code.is_none_or(|code| code == ReasonCode::ApprovalsMissing) => {
             format!("held at the gate: {}", approve("release"))
@@ -136,7 +137,7 @@ pub(crate) fn next_step(view: &ExecutionView) -> String {
 pub(crate) fn exit_for(view: &ExecutionView) -> Exit {
     let first = view.codes.iter().find_map(|code| ReasonCode::from_name(code)).map(exit_of);
     match view.state.as_str() {
-        "Published" => Exit::Done,
+        "Published" | "Stashed" => Exit::Done,
         "AwaitingApproval" | "Executed" => Exit::Waiting,
         // A request that contradicts an earlier one is not answered like one that a policy refuses.
         "Denied" => first.filter(|exit| *exit != Exit::Waiting).unwrap_or(Exit::Refused),
@@ -171,6 +172,7 @@ mod tests {
             policy_root: String::new(),
             attempt: 1,
             signers: Vec::new(),
+            material: None,
             result_ref: None,
             signature_hex: None,
             sender: None,

@@ -23,6 +23,8 @@ use crate::verify::{Case, CheckedRun};
 pub enum Reached {
     /// The result is out and verified.
     Published,
+    /// What was made lies in the signers' kernels, for later acts.
+    Stashed,
     /// A share is out; the signature may exist.
     Opening,
     /// A held result was destroyed.
@@ -50,6 +52,7 @@ impl Reached {
     pub fn name(self) -> &'static str {
         match self {
             Self::Published => "Published",
+            Self::Stashed => "Stashed",
             Self::Opening => "Opening",
             Self::Discarded => "Discarded",
             Self::Executed => "Executed",
@@ -191,7 +194,7 @@ pub(crate) fn report(
         key_epoch: act.key_epoch(),
         requester: case.parts.intent.requester.clone(),
         display: case.act.display().text().to_owned(),
-        state: reached(parts, runs, &outcome),
+        state: reached((parts, case.act.act().publishes()), runs, &outcome),
         signers: last.map(|run| run.ctx.participants().to_vec()).unwrap_or_default(),
         verdicts: parts.iter().flat_map(verdicts).collect(),
         runs: runs.iter().map(run_report).collect(),
@@ -207,7 +210,11 @@ pub(crate) fn report(
     report
 }
 
-fn reached(parts: &[PeerEvidence], runs: &[CheckedRun<'_>], outcome: &Outcome) -> Reached {
+fn reached(
+    (parts, publishes): (&[PeerEvidence], bool),
+    runs: &[CheckedRun<'_>],
+    outcome: &Outcome,
+) -> Reached {
     let publications = || runs.iter().flat_map(|run| &run.run.publications);
     let aborted = |code: Option<ReasonCode>| {
         let of = |run: &CheckedRun<'_>| {
@@ -226,6 +233,7 @@ fn reached(parts: &[PeerEvidence], runs: &[CheckedRun<'_>], outcome: &Outcome) -
         () if outcome.result.is_some() => Reached::Published,
         () if runs.iter().any(|run| run.of().is_some() && run.spoke(2)) => Reached::Opening,
         () if publications().any(|p| p.body.destroyed) => Reached::Discarded,
+        () if holds && !publishes => Reached::Stashed,
         () if holds => Reached::Executed,
         () if acts().any(|run| run.run.trace_root.body.terminal.is_none()) => Reached::Running,
         () if aborted(Some(ReasonCode::MaterialPoisoned)) => Reached::Poisoned,

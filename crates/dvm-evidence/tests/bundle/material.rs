@@ -72,7 +72,7 @@ fn batches_and_what_spends_them_verify(backend: Backend) {
     let car = rig.bundle();
     assert!(replay_bundle(&car).unwrap().iter().all(|replayed| replayed.equal()));
     let report = verify(&car, rig.cluster()).unwrap_or_else(|refused| panic!("{refused}"));
-    assert_eq!((report.act, report.state), (ActClass::PresignBatch, Reached::Executed));
+    assert_eq!((report.act, report.state), (ActClass::PresignBatch, Reached::Stashed));
     assert_eq!(report.result, None);
     assert_eq!(report.runs.len(), 2);
 

@@ -39,6 +39,8 @@ pub const ROUTES: &[(Method, &str, &[Role])] = &[
     (Method::POST, "/v1/governance/decisions", &[Operator]),
     (Method::GET, "/v1/status", &[Operator, Auditor]),
     (Method::GET, "/v1/kernel/attestation", &[Operator, Auditor]),
+    // It names keys and signers, so it is no public page: a scraper has a token of its own.
+    (Method::GET, "/metrics", &[Operator, Auditor]),
 ];
 
 /// The caller, authenticated; made only here.

@@ -12,7 +12,6 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::error::ApiError;
-use super::execution::path_of;
 use crate::engine::ApiCall;
 use crate::views::{ErrorView, KeyBelowView, KeyView, StatusView};
 
@@ -63,7 +62,7 @@ pub async fn key(
 }
 
 fn key_below(key: &KeyView, path: String) -> Result<KeyBelowView, ApiError> {
-    let indices = path_of(&path)
+    let indices = dvm_act::path_of(&path)
         .ok_or_else(|| ApiError::form("`path` is not like `m/0/7`, without hardened indices"))?;
     let code = key.chain_code_hex.as_deref().and_then(B32::from_hex).ok_or_else(|| {
         let backend = &key.backend;

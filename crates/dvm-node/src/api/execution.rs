@@ -20,14 +20,11 @@ use super::auth::Caller;
 use super::body::{Body, bytes_of};
 use super::error::ApiError;
 use super::{Api, WAIT_MS_MAX};
-use crate::engine::{ApiCall, ApiReply, Submission};
+use crate::engine::{ApiCall, ApiReply, SYSTEM_TENANT, Submission};
 use crate::tokens::Role;
 use crate::views::{ActRequest, ErrorView, ExecutionView, SubmitRequest};
 
 type Answer<T> = Result<T, ApiError>;
-
-/// The first index that needs the private key as one number, which is nowhere.
-const FIRST_HARDENED: u32 = 1 << 31;
 
 /// Media type of a CAR file.
 pub const CAR: &str = "application/vnd.ipld.car";
@@ -62,11 +59,7 @@ fn act_of(request: ActRequest) -> Answer<(Act, Option<Vec<u8>>)> {
             let unknown =
                 || ApiError::form(format!("no backend is called `{backend}`; there are {known}"));
             let backend = Backend::from_name(&backend).ok_or_else(unknown)?;
-            let mut holders: Vec<NodeId> = Vec::new();
-            for node in roster.unwrap_or_default() {
-                holders.push(parse(&node, "roster")?);
-            }
-            holders.sort();
+            let holders = nodes_of(&roster.unwrap_or_default(), "roster")?;
             Ok((
                 Act::KeyGenerate { key_id: key(&key_id)?, backend, threshold, roster: holders },
                 None,
@@ -90,7 +83,25 @@ fn act_of(request: ActRequest) -> Answer<(Act, Option<Vec<u8>>)> {
         ActRequest::SignEvmTransaction { key_id, path, from, transaction_hex } => {
             transaction_of(key(&key_id)?, path.as_deref(), from.as_deref(), &transaction_hex)
         }
+        ActRequest::PresignBatch { key_id, path, signers, count } => {
+            let path = path_or_key(path.as_deref())?;
+            let signers = nodes_of(&signers, "signers")?;
+            let key_id = key(&key_id)?;
+            Ok((Act::PresignBatch { key_id, key_epoch: 1, path, signers, count }, None))
+        }
     }
+}
+
+fn path_or_key(path: Option<&str>) -> Answer<Vec<u32>> {
+    dvm_act::path_of(path.unwrap_or("m"))
+        .ok_or_else(|| ApiError::form("`path` is not like `m/0/7`, without hardened indices"))
+}
+
+fn nodes_of(names: &[String], field: &str) -> Answer<Vec<NodeId>> {
+    let mut nodes: Vec<NodeId> =
+        names.iter().map(|name| parse(name, field)).collect::<Answer<_>>()?;
+    nodes.sort();
+    Ok(nodes)
 }
 
 fn transaction_of(
@@ -109,8 +120,7 @@ fn transaction_of(
     let from = from
         .map_or(Some(Address20::default()), |from| Address20::from_hex(from.strip_prefix("0x")?));
     let from = from.ok_or_else(|| ApiError::form("`from` is not `0x` and 40 hex digits"))?;
-    let path = path_of(path.unwrap_or("m"))
-        .ok_or_else(|| ApiError::form("`path` is not like `m/0/7`, without hardened indices"))?;
+    let path = path_or_key(path)?;
     // Here so that the caller learns what is wrong with it; every judge parses for itself.
     Transaction::parse(&payload).map_err(|e| ApiError::new(e.code(), e.to_string()))?;
     let (transaction, len) = (Link::of_raw(&payload), payload.len() as u64);
@@ -118,24 +128,17 @@ fn transaction_of(
     Ok((act, Some(payload)))
 }
 
-/// A derivation path as people write it, without hardened indices.
-pub(super) fn path_of(text: &str) -> Option<Vec<u32>> {
-    let components = text.strip_prefix('m')?;
-    let path: Option<Vec<u32>> = components.split('/').skip(1).map(|c| c.parse().ok()).collect();
-    let path = path.filter(|path| path.iter().all(|index| *index < FIRST_HARDENED))?;
-    // Written in one way: no `+7`, no `007`, nothing between `m` and the first `/`.
-    (dvm_act::path_text(&path) == text).then_some(path)
-}
-
 fn check_role(caller: &Caller, act: &Act) -> Answer<()> {
     let (role, message) = match act {
         Act::KeyGenerate { .. } => (Role::Operator, "making keys needs the role `operator`"),
+        Act::PresignBatch { .. } => (Role::Operator, "a batch needs the role `operator`"),
         _ => (Role::Client, "signing needs the role `client`"),
     };
     if caller.may(role) { Ok(()) } else { Err(ApiError::new(ReasonCode::NotAuthorized, message)) }
 }
 
-/// Performs an act: a signature or a new key. The same idempotency key always names the same one.
+/// Performs an act: a signature, a new key, or a batch of material for later signatures. The same idempotency key always
+/// names the same one.
 #[utoipa::path(post, path = "/v1/executions", request_body = SubmitRequest, tag = "executions",
     responses((status = 200, body = ExecutionView), (status = "4XX", body = ErrorView)))]
 pub async fn submit(
@@ -151,6 +154,10 @@ pub async fn submit(
     let idempotency_key = parse(&request.idempotency_key, "idempotency_key")?;
     let (act, content) = act_of(request.act)?;
     check_role(&caller, &act)?;
+    if caller.tenant.as_str() == SYSTEM_TENANT {
+        let own = "the tenant `system` is the nodes' own; give this token another";
+        return Err(ApiError::new(ReasonCode::NotAuthorized, own));
+    }
     let submission = Submission {
         roles: caller.policy_roles(),
         tenant: caller.tenant,

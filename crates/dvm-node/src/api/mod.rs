@@ -14,6 +14,7 @@ mod cluster;
 mod error;
 mod execution;
 mod listener;
+mod metrics;
 mod people;
 #[cfg(test)]
 mod tests;
@@ -76,7 +77,7 @@ impl Api {
         execution::submit, execution::list, execution::show, execution::trace, execution::evidence,
         execution::release, people::approve, people::deny, people::decide, cluster::keys,
         cluster::key, cluster::log, cluster::context, cluster::status, cluster::attestation,
-        cluster::health,
+        cluster::health, metrics::metrics,
     ),
     modifiers(&BearerScheme),
     security(("bearer" = []))
@@ -131,6 +132,7 @@ fn small_routes() -> Router<Api> {
         .route("/v1/governance/decisions", post(people::decide))
         .route("/v1/status", get(cluster::status))
         .route("/v1/kernel/attestation", get(cluster::attestation))
+        .route("/metrics", get(metrics::metrics))
 }
 
 async fn within_time(request: Request, next: Next) -> Response {

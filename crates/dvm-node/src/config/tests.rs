@@ -249,3 +249,33 @@ fn nothing_is_recorded_unless_a_file_is_named_and_its_path_counts_from_the_confi
     site.write(&format!("{text}[diagnostics]\nrecord = \"wire.capture\"\n"));
     assert!(load().is_err());
 }
+
+#[test]
+fn what_is_kept_in_stock_has_marks_in_order_and_paths_that_kernels_derive_at() {
+    let site = Site::new();
+    let base = site.text();
+    let refused = |pool: &str| {
+        site.write(&format!("{base}[pool]\n{pool}\n"));
+        match site.parts().err() {
+            Some(ConfigError::Value { field, .. }) => field,
+            other => panic!("{pool}: {other:?}"),
+        }
+    };
+    for (pool, field) in [
+        ("low = 9\nhigh = 8", "pool.low"),
+        ("high = 1025", "pool.high"),
+        ("paths = [\"m/2147483648\"]", "pool.paths"),
+        ("paths = [\"0/1\"]", "pool.paths"),
+        ("paths = [\"m/0/0/0/0/0/0/0/0/0/0/0\"]", "pool.paths"),
+    ] {
+        assert_eq!(refused(pool), field, "{pool}");
+    }
+    for pool in
+        ["low = 8\nhigh = 8", "high = 1024", "high = 0", "paths = [\"m\", \"m/2147483647\"]"]
+    {
+        site.write(&format!("{base}[pool]\n{pool}\n"));
+        assert!(site.parts().is_ok(), "{pool}");
+    }
+    site.write(&base);
+    assert_eq!(site.parts().unwrap().pool, crate::engine::PoolMarks::default());
+}

@@ -19,6 +19,10 @@ impl Engine {
     /// A coordinator asks. The same answer again if the opening is still good.
     pub(super) fn on_consider(&mut self, from: &NodeId, commits: u32, ask: Consider) {
         let link = codec::link_of(&ask.intent);
+        if !self.stock_of(from, &ask.intent) {
+            let code = ReasonCode::BindingMismatch;
+            return self.answer_refused(from, (link, ask.attempt), code, true);
+        }
         if let Err(code) = self.accept(ask.intent, ask.content, ask.roles) {
             // Another intent has its place here, or it is no intent of this cluster: neither ever changes.
             return self.answer_refused(from, (link, ask.attempt), code, true);
@@ -50,7 +54,12 @@ impl Engine {
                 admission: None,
                 open: None,
                 live,
-                code: op.codes.first().copied(),
+                // Whoever asks for a batch that is made already has lost its own part of it.
+                code: op
+                    .codes
+                    .first()
+                    .copied()
+                    .or((state == State::Stashed).then_some(ReasonCode::MaterialPoisoned)),
                 for_good: op.state.is_final(),
             };
             return self.send(from, commits, PeerMessage::Considered(Box::new(answer)));
@@ -116,11 +125,13 @@ impl Engine {
             op.codes = codes;
         }
         op.missing.clear();
+        let before = op.state;
         op.state = match verdict {
             Verdict::Allow => State::Admitted,
             Verdict::Awaiting => State::AwaitingApproval,
             Verdict::Deny => State::Denied,
         };
+        let state = op.state;
         let call = (verdict == Verdict::Allow).then(|| KernelCall::Open {
             intent: Box::new(op.intent.clone()),
             content: op.content.clone(),
@@ -133,6 +144,7 @@ impl Engine {
                 .collect(),
         });
         let (attempt, commits) = (op.attempt, op.commits);
+        self.count_end(link, before, state);
         // An earlier try may have been granted here. Its share goes before a new one is opened; once it
         // may be out, the kernel refuses both.
         self.leave_tries(link);
@@ -172,6 +184,7 @@ impl Engine {
             return;
         }
         if let Some(code) = refused {
+            let before = op.state;
             op.codes = vec![code];
             op.state = match code {
                 // The head moved; or the kernel's disk failed, which says nothing about the act.
@@ -180,6 +193,8 @@ impl Engine {
                 ReasonCode::ReplayOrConflict | ReasonCode::WrongPhase => State::Aborted,
                 _ => State::Denied,
             };
+            let state = op.state;
+            self.count_end(link, before, state);
             self.save(link);
             self.log("kernel refused to open", link.to_string(), Some(code));
             self.wake(link);
@@ -220,7 +235,8 @@ impl Engine {
         let act = dvm_act::parse(&op.intent, op.content.as_deref()).ok()?;
         let input = self.judge_input(op, salt);
         let mut judgement = dvm_policy::admit(&self.policy, &input, &act, &self.ledger);
-        if judgement.verdict == Verdict::Allow {
+        // Material is no execution: what spends it is.
+        if judgement.verdict == Verdict::Allow && op.intent.act.publishes() {
             let authority = dvm_governance::authority_for(&self.authority, &op.intent, self.now_ms);
             let cap = authority.map_or(0, |a| a.floor().executions_per_hour);
             let key_id = op.intent.act.key_id();

@@ -14,6 +14,8 @@ use dvm_core::frame::Envelope;
 use dvm_core::ids::NodeId;
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
+use dvm_core::receipt::BanRecord;
+use dvm_core::sign::Signed;
 use dvm_core::trace::{Terminal, TraceEvent};
 use dvm_score::{MicroOp, Step};
 use dvm_vm::BlockedOn;
@@ -72,7 +74,12 @@ impl Engine {
     pub(super) fn without(&self, intent: &Link, node: &NodeId) -> bool {
         let named = self.operations.get(intent).is_some_and(|op| op.culprits.contains(node));
         let refused = self.peers.get(node).is_some_and(|peer| peer.refused.is_some());
-        named || refused || self.gathering.get(intent).is_some_and(|g| g.excluded.contains(node))
+        let key_id = self.operations.get(intent).map(|op| op.intent.act.key_id());
+        let banned = key_id.is_some_and(|key_id| self.is_banned(key_id, node));
+        named
+            || refused
+            || banned
+            || self.gathering.get(intent).is_some_and(|g| g.excluded.contains(node))
     }
 
     /// Whether so many signers are named culprits of an operation that no try of it can have enough.
@@ -95,22 +102,61 @@ impl Engine {
         }
     }
 
-    /// This node's kernel banned a signer from the key, and does not say whom: one that an operation of this key named,
-    /// or else, for one try, any.
+    /// This node's kernel banned a signer of this run from the key: one that it named before, or that an operation of
+    /// this key named. If that is not on record here any more, another set is tried.
     pub(super) fn leave_out_banned(&mut self, run: &Run) {
         let Some(op) = self.operations.get(&run.intent) else { return };
         let key_id = op.intent.act.key_id();
         let of_key = self.operations.values().filter(|op| op.intent.act.key_id() == key_id);
         let named: BTreeSet<&NodeId> = of_key.flat_map(|op| &op.culprits).collect();
-        let others: Vec<NodeId> = run.ctx.others().cloned().collect();
-        let mut banned = others.clone();
-        banned.retain(|node| named.contains(node));
-        let banned = if banned.is_empty() { others } else { banned };
+        let known = |node: &&NodeId| named.contains(node) || self.is_banned(key_id, node);
+        let banned: Vec<NodeId> = run.ctx.others().filter(known).cloned().collect();
         self.leave_out(&run.intent, &banned);
     }
 
+    /// The kernel's word on whom it banned. A failed opening is asked for again, and what it bans is stated once.
+    pub(super) fn take_bans(&mut self, run_id: &B32, bans: Vec<Signed<BanRecord>>) {
+        let Some(run) = self.runs.get_mut(run_id) else { return };
+        let known: BTreeSet<NodeId> = run.bans.iter().map(|b| b.body.culprit.clone()).collect();
+        let new: Vec<_> = bans.into_iter().filter(|b| !known.contains(&b.body.culprit)).collect();
+        run.bans.extend(new.iter().cloned());
+        run.bans.sort_by(|a, b| a.body.culprit.cmp(&b.body.culprit));
+        self.count_bans(new.len());
+        for Signed { body, .. } in new {
+            self.note_ban(&body.key_id, body.key_epoch, &body.culprit);
+        }
+    }
+
+    /// The next try of an operation goes on without whom this node's kernel banned from its key.
+    pub(super) fn leave_banned_out(&mut self, intent: &Link) {
+        let Some(op) = self.operations.get(intent) else { return };
+        let (holders, _) = self.holders(&op.intent.act);
+        let banned = self.banned_of(intent, &holders);
+        if let Some(op) = self.operations.get_mut(intent) {
+            let new = |node: &NodeId| !op.left_out.contains(node) && !op.culprits.contains(node);
+            let new: Vec<NodeId> = banned.into_iter().filter(new).collect();
+            op.left_out.extend(new);
+        }
+    }
+
+    /// A peer stopped a try: its kernel does not work in that set, or does not have the material, or it may be an honest
+    /// race.
+    pub(super) fn note_stop(&mut self, run_id: &B32, from: &NodeId, code: ReasonCode) {
+        let Some(run) = self.runs.remove(run_id) else { return };
+        let intent = run.intent;
+        let plain = !self.material_refused(&run, code);
+        let set_out = Self::rules_set_out(code);
+        if set_out {
+            self.note_refused_set(&run, Some(from), code);
+        }
+        self.runs.insert(*run_id, run);
+        if plain && !set_out {
+            self.count_stop(&intent, from);
+        }
+    }
+
     /// A peer stopped a try.
-    pub(super) fn count_stop(&mut self, intent: &Link, node: &NodeId) {
+    fn count_stop(&mut self, intent: &Link, node: &NodeId) {
         let Some(gathering) = self.gathering.get_mut(intent) else { return };
         let stops = gathering.stops.entry(node.clone()).or_default();
         *stops = stops.saturating_add(1);
@@ -177,12 +223,18 @@ impl Engine {
         }
     }
 
-    /// This node's share is out and a signer cheated: published all the same if its kernel has the result, which it may
+    /// This node's share is out and a signer cheated, known or not: published all the same if its kernel has the result, which it may
     /// still be working on.
     pub(super) fn opening_failed(&mut self, run_id: &B32) {
         let Some(run) = self.runs.get(run_id) else { return };
-        let Some(Terminal::Blamed { code, .. }) = run.vm.terminal() else { return };
-        let (intent, code, calling) = (run.intent, *code, run.calling);
+        let cancelled = matches!(run.events.last(), Some(TraceEvent::Cancel(_)));
+        let code = match run.vm.terminal() {
+            Some(Terminal::Blamed { code, .. }) => *code,
+            // Shares that make no signature, and nobody to name for it.
+            Some(Terminal::Benign(code)) if !cancelled => *code,
+            _ => return,
+        };
+        let (intent, calling) = (run.intent, run.calling);
         let opening = self.operations.get(&intent).is_some_and(|op| op.state == State::Opening);
         if !opening || calling {
             return;

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use dvm_core::admission::{Approval, Purpose};
 use dvm_core::authority::KeyReady;
 use dvm_core::bytes::B32;
-use dvm_core::call::{KernelCall, KernelReply, LevelReply, StepCall};
+use dvm_core::call::{KernelCall, KernelReply, LevelReply, Stashed, StepCall};
 use dvm_core::frame::Envelope;
 use dvm_core::governance::HeadRef;
 use dvm_core::ids::NodeId;
-use dvm_core::intent::{Act, Backend, CanonicalIntent, Scheme};
+use dvm_core::intent::{Backend, CanonicalIntent};
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
 use dvm_core::receipt::{
@@ -17,18 +17,14 @@ use dvm_core::receipt::{
 };
 use dvm_core::run::{Boot, Proposal};
 use dvm_core::sign::Signed;
-use dvm_core::trace::{FrameFact, Terminal, TickKind, TraceEvent};
+use dvm_core::trace::{FrameFact, Terminal, TraceEvent};
 use dvm_score::ir::Kind;
 use dvm_vm::{Ctx, StepError};
 
-use super::culprits::awaited;
 use super::ladder::{Session, SignedEnvelope};
 use super::operation::State;
 use super::{Effect, Engine, Want};
 use crate::wire::PeerMessage;
-
-/// What one more holder adds to the deadline of a level that sets pairs up: three times what it takes.
-const SETUP_MS: u64 = 1_000;
 
 /// One run as this node drives it.
 pub struct Run {
@@ -53,6 +49,8 @@ pub struct Run {
     pub(super) publications: Vec<Signed<PublicationReceipt>>,
     pub(super) published: Option<Signed<PublishedResult>>,
     pub(super) key_ready: BTreeMap<NodeId, Signed<KeyReady>>,
+    /// The batch that the kernel keeps of this run.
+    pub(super) stashed: Option<Stashed>,
     /// The peers that the kernel banned for this run.
     pub(super) bans: Vec<Signed<BanRecord>>,
     /// Whether the kernel is working on a level.
@@ -105,6 +103,7 @@ impl Run {
             publications: Vec::new(),
             published: None,
             key_ready: BTreeMap::new(),
+            stashed: None,
             bans: Vec::new(),
             calling: false,
             asked_with: (0, engine.head()),
@@ -158,6 +157,7 @@ impl Engine {
     }
 
     fn start_refused(&mut self, run_id: &B32, code: ReasonCode, rule: &str) {
+        self.count_run_as(run_id, code.name().to_owned());
         let Some(run) = self.runs.remove(run_id) else { return };
         self.log("kernel refused the run", format!("{run_id} {rule}"), Some(code));
         if run.ctx.publishes() {
@@ -178,6 +178,10 @@ impl Engine {
         if code == ReasonCode::PartyBanned {
             self.leave_out_banned(&run);
         }
+        if Self::rules_set_out(code) {
+            self.note_refused_set(&run, None, code);
+        }
+        self.material_refused(&run, code);
         self.run_stopped(&run.intent, run_id, code);
     }
 
@@ -221,7 +225,7 @@ impl Engine {
 
     /// Asks the kernel for the level that is open, if it is not working on it already.
     pub(super) fn call_level(&mut self, run_id: &B32, level: u16) {
-        let Some(run) = self.runs.get_mut(run_id) else { return };
+        let Some(run) = self.runs.get(run_id) else { return };
         if run.calling {
             return;
         }
@@ -229,6 +233,14 @@ impl Engine {
         if run.ctx.publishes() && level == 1 {
             return self.try_gate(&intent);
         }
+        if !self.gives_way(run_id, level) {
+            self.ask_level(run_id, level);
+        }
+    }
+
+    pub(super) fn ask_level(&mut self, run_id: &B32, level: u16) {
+        let Some(run) = self.runs.get_mut(run_id) else { return };
+        let intent = run.intent;
         run.calling = true;
         run.commits_before = self.operations.get(&intent).map_or(0, |op| op.commits);
         let (execution_id, calls) = (*run_id, run.calls_of(level));
@@ -288,13 +300,9 @@ impl Engine {
                 run.permits.push(permit.clone());
             }
         }
-        // A failed opening is asked for again, and what it bans is stated once.
-        for ban in level.bans {
-            if run.bans.iter().all(|known| known.body.culprit != ban.body.culprit) {
-                run.bans.push(ban);
-            }
-        }
-        run.bans.sort_by(|a, b| a.body.culprit.cmp(&b.body.culprit));
+        run.stashed = level.stashed.or(run.stashed);
+        self.take_bans(run_id, level.bans);
+        let Some(run) = self.runs.get_mut(run_id) else { return };
         let number = level.header.as_ref().map(|h| h.body.level);
         if let Some(number) = number {
             run.sent.insert(number, level.frames.clone());
@@ -464,8 +472,12 @@ impl Engine {
             return;
         }
         op.act_run = None;
+        // Who is asked for too many batches at once would say the same at once again.
+        let later = code == ReasonCode::ResourceLimit && !op.intent.act.publishes();
         self.set_state(intent, State::Aborted, vec![code]);
-        self.retry(intent);
+        if !later {
+            self.retry(intent);
+        }
         self.wake(intent);
     }
 
@@ -529,62 +541,7 @@ impl Engine {
             // Or it has come to an end that this node was not there to hear.
             return self.send(from, 0, PeerMessage::FetchOutcome { intent });
         }
-        let intent = run.intent;
-        self.count_stop(&intent, from);
+        self.note_stop(run_id, from, code);
         self.feed(run_id, TraceEvent::Cancel(code));
-    }
-
-    /// How long a level of an act may stay open. Setting pairs up takes a kernel so long for each other holder that it
-    /// is part of the deadline.
-    pub(super) fn hard_ms(&self, act: &Act, backend: Backend) -> u64 {
-        let holders = act.named_participants().map_or(0, <[NodeId]>::len) as u64;
-        let sets_up_pairs = act.makes_key() && backend.scheme() == Scheme::Ecdsa;
-        self.timing.hard_ms + if sets_up_pairs { SETUP_MS * holders } else { 0 }
-    }
-
-    /// The same for a run: by this node's own reckoning, whatever its proposer wrote into the header.
-    fn hard_ms_of(&self, run_id: &B32) -> u64 {
-        let intent = self.runs.get(run_id).map(|run| run.intent);
-        let act = intent.and_then(|link| self.operations.get(&link)).map(|op| &op.intent.act);
-        let known = act.and_then(|act| Some((act, self.backend_of(act)?)));
-        known.map_or(self.timing.hard_ms, |(act, backend)| self.hard_ms(act, backend))
-    }
-
-    /// A deadline of the open level passed.
-    pub(super) fn tick_run(&mut self, run_id: &B32) {
-        let (now, soft) = (self.running_ms, self.timing.soft_ms);
-        let hard = self.hard_ms_of(run_id);
-        let Some(run) = self.runs.get_mut(run_id) else { return };
-        let level = run.vm.level();
-        if run.vm.terminal().is_some() || level == 0 || run.calling || !run.started {
-            return;
-        }
-        let publishes = run.ctx.publishes();
-        let missing = awaited(run);
-        // In doubt the own frame is kept back, and time passes all the same.
-        let in_doubt =
-            matches!(run.vm.frontier(&run.ctx).blocked_on, Some(dvm_vm::BlockedOn::Headers { .. }));
-        let own_out = run.emitted >= level || in_doubt;
-        if missing.is_empty() || !own_out {
-            return;
-        }
-        let intent = run.intent;
-        if !publishes && now >= run.level_since_ms + hard {
-            return self.feed(run_id, TraceEvent::Tick { kind: TickKind::Hard, level });
-        }
-        if now >= run.soft_at_ms + soft {
-            let first = run.soft_at_ms == run.level_since_ms;
-            run.soft_at_ms = now;
-            if first {
-                self.feed(run_id, TraceEvent::Tick { kind: TickKind::Soft, level });
-            } else {
-                self.resend_all(run_id);
-            }
-            if publishes && self.runs.get(run_id).is_some_and(|r| r.published.is_some()) {
-                // The kernel has verified the result. Whoever is silent now cannot keep it from its owner.
-                return self.publication_done(run_id);
-            }
-            self.waiting_for(&intent, missing);
-        }
     }
 }

@@ -27,6 +27,9 @@ impl Engine {
     pub(super) fn act_done(&mut self, run_id: &B32) {
         let Some(run) = self.runs.get(run_id) else { return };
         let intent = run.intent;
+        if self.operations.get(&intent).is_some_and(|op| !op.intent.act.publishes()) {
+            return self.batch_done(run_id);
+        }
         let result_ref = run.permit_receipt.as_ref().and_then(|r| r.body.result_ref);
         let Some(result_ref) = result_ref else { return };
         if !self.same_result(run_id, &result_ref) {
@@ -231,6 +234,7 @@ impl Engine {
         if !coordinator {
             return;
         }
+        self.note_signed(&intent);
         let outcome =
             act_run.map(|act_run| Outcome { intent, act_run, publish_run: *run_id, result });
         if let Some(outcome) = outcome {

@@ -21,16 +21,21 @@ mod culprits;
 mod drive;
 mod early;
 mod ending;
+mod forget;
 mod gate;
 mod ladder;
 mod operation;
 mod order;
 mod peers;
+mod pool;
 mod propose;
 mod query;
 mod records;
+mod refill;
+mod routes;
 mod sightings;
 mod submit;
+mod tally;
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,7 +56,9 @@ use ed25519_dalek::SigningKey;
 
 pub use ladder::{AdmittedFrame, GraphFacts, SignedEnvelope};
 pub use operation::{Operation, State};
+pub use pool::PoolMarks;
 pub use records::Recovered;
+pub use refill::SYSTEM_TENANT;
 pub use submit::Submission;
 
 use crate::journal::WriteBatch;
@@ -125,6 +132,8 @@ pub enum ApiCall {
     Status,
     /// The bundle of one operation.
     Evidence(String),
+    /// What this node counted, and what its kernel has in stock.
+    Metrics,
     /// The kernel's word on itself.
     Attestation,
     /// What an approver or governor needs to sign: head, policy root, facts.
@@ -227,6 +236,7 @@ pub enum Effect {
 enum Want {
     Attest,
     Status,
+    Stock { token: Option<Token> },
     Pin,
     Open { intent: Link, attempt: u32 },
     Start { run: B32 },
@@ -270,6 +280,8 @@ pub struct Setup {
     pub salt_seed: B32,
     /// Deadlines.
     pub timing: Timing,
+    /// What is kept in stock.
+    pub pool: PoolMarks,
 }
 
 /// A node's whole control-plane state.
@@ -307,6 +319,15 @@ pub struct Engine {
     /// Act runs whose share was still in the kernel when this node started, by the kernel's own word.
     unopened: BTreeSet<B32>,
     early: Early,
+    /// Which signers go together.
+    routes: routes::Routes,
+    /// What is to be kept in stock, what is, and what is being made.
+    marks: PoolMarks,
+    pool: pool::Pool,
+    refill: refill::Refill,
+    tally: tally::Tally,
+    /// When this node last looked for what it need not keep.
+    forgot_ms: u64,
     peers: BTreeMap<NodeId, Peer>,
     /// Nodes whose kernels run twice, as the own kernel keeps it.
     fences: Vec<FencingRecord>,
@@ -361,6 +382,12 @@ impl Engine {
             before_start: BTreeSet::new(),
             unopened: BTreeSet::new(),
             early: Early::default(),
+            routes: routes::Routes::default(),
+            marks: setup.pool,
+            pool: pool::Pool::default(),
+            refill: refill::Refill::default(),
+            tally: tally::Tally::default(),
+            forgot_ms: 0,
             peers,
             fences: Vec::new(),
             chain: Vec::new(),
@@ -378,6 +405,7 @@ impl Engine {
     /// Asks the kernel who it is; called once, before any other input.
     pub fn start(&mut self, now_ms: u64) -> Vec<Effect> {
         (self.now_ms, self.running_ms, self.clock_ms) = (now_ms, now_ms, now_ms);
+        self.recover_stock(now_ms);
         self.ask(KernelCall::Attest, Want::Attest);
         std::mem::take(&mut self.out)
     }
@@ -408,6 +436,7 @@ impl Engine {
             ApiCall::Decide(decision) => self.api_decide(token, *decision),
             ApiCall::Execution { id, wait_ms } => self.api_execution(token, &id, wait_ms),
             ApiCall::Evidence(id) => self.api_evidence(token, &id),
+            ApiCall::Metrics => self.api_metrics(token),
             other => self.api_query(token, &other),
         }
     }
@@ -418,6 +447,7 @@ impl Engine {
             Want::Attest => self.on_attested(reply),
             Want::Pin => self.on_pinned(reply),
             Want::Status => self.on_status(reply),
+            Want::Stock { token } => self.on_stock(token, reply),
             Want::Open { intent, attempt } => self.on_opened(&intent, attempt, reply),
             Want::Start { run } => self.on_started(&run, reply),
             Want::Level { run } => self.on_level(&run, reply),
@@ -431,6 +461,7 @@ impl Engine {
             Want::Greeting { to } => self.on_greeting(&to, reply),
             Want::Standing => self.on_standing(reply),
         }
+        self.let_levels_go();
     }
 
     fn ask(&mut self, call: KernelCall, want: Want) {

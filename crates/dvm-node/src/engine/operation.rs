@@ -37,6 +37,8 @@ pub enum State {
     Opening,
     /// The result is out.
     Published,
+    /// What was made lies in the signers' kernels, for later acts: there is nothing to publish.
+    Stashed,
     /// Refused at admission.
     Denied,
     /// The held result was destroyed.
@@ -54,7 +56,12 @@ impl State {
     pub fn is_final(self) -> bool {
         matches!(
             self,
-            Self::Published | Self::Denied | Self::Discarded | Self::Poisoned | Self::Expired
+            Self::Published
+                | Self::Stashed
+                | Self::Denied
+                | Self::Discarded
+                | Self::Poisoned
+                | Self::Expired
         )
     }
 
@@ -69,6 +76,7 @@ impl State {
             Self::Executed => "Executed",
             Self::Opening => "Opening",
             Self::Published => "Published",
+            Self::Stashed => "Stashed",
             Self::Denied => "Denied",
             Self::Discarded => "Discarded",
             Self::Aborted => "Aborted",
@@ -154,6 +162,8 @@ pub(super) struct Gathering {
     pub excluded: BTreeSet<NodeId>,
     /// How often a peer stopped a try.
     pub stops: BTreeMap<NodeId, u32>,
+    /// Whether a kernel did not have the material of an earlier try: the next ones go without.
+    pub plain: bool,
     /// Whether the kernel is being asked.
     pub opening: bool,
     /// Serial commits behind that question.

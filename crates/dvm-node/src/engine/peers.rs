@@ -141,7 +141,7 @@ impl Engine {
             .iter()
             .filter(|(l, _)| **l >= level && **l <= run.emitted)
             .flat_map(|(_, f)| f)
-            .filter(|f| f.to == *to)
+            .filter(|f| f.to == *to && super::records::is_whole(f))
             .cloned()
             .collect();
         for frame in frames {

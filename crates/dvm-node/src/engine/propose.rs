@@ -31,8 +31,9 @@ impl Engine {
 
     /// Starts a try: judges here, and asks the other holders.
     pub(super) fn begin_attempt(&mut self, link: &Link) {
-        if self.too_few_left(link) {
-            self.set_state(link, State::Denied, vec![ReasonCode::PartyBanned]);
+        let few = self.too_few_left(link).then_some(ReasonCode::PartyBanned);
+        if let Some(code) = few.or_else(|| self.no_set_left(link)) {
+            self.set_state(link, State::Denied, vec![code]);
             return self.wake(link);
         }
         let now = self.running_ms;
@@ -45,6 +46,7 @@ impl Engine {
         gathering.asked_by = None;
         gathering.since_ms = now;
         gathering.asked_ms = now;
+        self.leave_banned_out(link);
         self.judge_and_open(link);
         self.ask_holders(link);
     }
@@ -151,15 +153,16 @@ impl Engine {
         for (node, answer) in &gathering.answers {
             let fresh =
                 answer.open.as_ref().filter(|o| o.body.head == head && holders.contains(node));
-            if let Some(open) = fresh
-                && opens.len() < needed
-            {
+            if let Some(open) = fresh {
                 opens.insert(node.clone(), open.clone());
             }
         }
         if needed == 0 || opens.len() < needed {
             return;
         }
+        // Which sets are out is known; of the others, one may be ready later.
+        let Some(signers) = self.choose(link, &opens.keys().collect(), needed) else { return };
+        opens.retain(|node, _| signers.contains(node));
         let proposal = self.proposal(link, opens);
         let Some(proposal) = proposal else { return };
         let commits = op_commits(self, link);
@@ -175,11 +178,12 @@ impl Engine {
         }
     }
 
-    fn proposal(&self, link: &Link, opens: BTreeMap<NodeId, Signed<Open>>) -> Option<Proposal> {
-        let op = self.operations.get(link)?;
+    fn proposal(&mut self, link: &Link, opens: BTreeMap<NodeId, Signed<Open>>) -> Option<Proposal> {
         let participants: Vec<NodeId> = opens.keys().cloned().collect();
+        let material = self.take_material(link, &participants);
+        let op = self.operations.get(link)?;
         let backend = self.backend_of(&op.intent.act)?;
-        let compiled = compile(&op.intent.act, Run::Act(None), backend, &participants).ok()?;
+        let compiled = compile(&op.intent.act, Run::Act(material), backend, &participants).ok()?;
         let opens: Vec<Signed<Open>> = opens.into_values().collect();
         let header = RunHeader {
             cluster: self.cluster,
@@ -187,7 +191,7 @@ impl Engine {
             kind: RunKind::Act {
                 attempt: op.attempt,
                 opens: opens.iter().map(Signed::link).collect(),
-                material: None,
+                material,
             },
             plan_id: compiled.plan_id(),
             key_epoch: op.intent.act.key_epoch(),

@@ -115,8 +115,9 @@ impl Engine {
     }
 
     fn view(&self, intent: &Link, op: &Operation) -> ExecutionView {
-        let signers =
-            op.act_run.and_then(|r| self.runs.get(&r)).map(|r| r.ctx.participants().to_vec());
+        let act_run = op.act_run.and_then(|r| self.runs.get(&r));
+        let signers = act_run.map(|r| r.ctx.participants().to_vec());
+        let material = act_run.and_then(|r| r.ctx.header().kind.material());
         let trace_roots: BTreeMap<String, String> = op
             .runs
             .iter()
@@ -146,6 +147,7 @@ impl Engine {
             policy_root: self.policy.policy_root().to_string(),
             attempt: op.attempt,
             signers: signers.unwrap_or_default().iter().map(ToString::to_string).collect(),
+            material: material.map(|m| format!("{}/{}", m.batch.hex(), m.index)),
             result_ref: op.result_ref.map(|r| r.hex()),
             signature_hex: self.result_of(intent).filter(|_| !is_key).map(|r| hex::encode(&r.0)),
             sender: match &op.intent.act {
@@ -322,9 +324,7 @@ impl Engine {
 /// peers can lift.
 fn settled(op: &Operation, until_executed: bool) -> bool {
     match op.state {
-        State::Published | State::Denied | State::Discarded | State::Poisoned | State::Expired => {
-            true
-        }
+        state if state.is_final() => true,
         State::AwaitingApproval => true,
         State::PendingRemote => !op.codes.is_empty() && op.act_run.is_none(),
         State::Executed => until_executed || !op.codes.is_empty(),

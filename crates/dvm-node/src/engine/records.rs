@@ -87,12 +87,12 @@ fn put(table: Table, key: impl Into<Vec<u8>>, value: Vec<u8>) -> Write {
     Write::Put { table, key: key.into(), value }
 }
 
-fn event_key(run: &B32, index: usize) -> Vec<u8> {
+pub(super) fn event_key(run: &B32, index: usize) -> Vec<u8> {
     let index = u32::try_from(index).unwrap_or(u32::MAX);
     [&run.0[..], &index.to_be_bytes()].concat()
 }
 
-fn frame_key(run: &B32, sent: bool, level: u16, peer: &NodeId) -> Vec<u8> {
+pub(super) fn frame_key(run: &B32, sent: bool, level: u16, peer: &NodeId) -> Vec<u8> {
     [&run.0[..], &[u8::from(sent)], &level.to_be_bytes(), peer.as_str().as_bytes()].concat()
 }
 
@@ -117,7 +117,7 @@ fn without_private(envelope: &Envelope) -> Envelope {
 }
 
 impl Engine {
-    fn write(&mut self, writes: Vec<Write>) {
+    pub(super) fn write(&mut self, writes: Vec<Write>) {
         self.written += 1;
         self.out.push(Effect::Write(writes));
     }
@@ -165,7 +165,7 @@ impl Engine {
 
     pub(super) fn set_state(&mut self, link: &Link, state: State, codes: Vec<ReasonCode>) {
         let Some(op) = self.operations.get_mut(link) else { return };
-        op.state = state;
+        let before = std::mem::replace(&mut op.state, state);
         op.codes = codes;
         if !matches!(state, State::PendingRemote | State::Aborted) {
             op.missing.clear();
@@ -176,6 +176,7 @@ impl Engine {
             _ => {}
         }
         self.save(link);
+        self.count_end(link, before, state);
         let code = self.operations.get(link).and_then(|op| op.codes.first().copied());
         self.log(state.event(), link.to_string(), code);
     }
@@ -378,6 +379,8 @@ impl Engine {
         if let Some(run) = self.runs.get_mut(run_id) {
             run.trace_root = Some(link);
         }
+        self.count_run(run_id);
+        self.drop_private(run_id);
         let value = codec::encode(&root);
         self.write(vec![put(Table::Blocks, link.to_bytes(), value)]);
     }
@@ -481,6 +484,10 @@ impl Engine {
         run.publications = record.publications;
         run.published = record.published;
         run.bans = record.bans;
+        self.count_bans(run.bans.len());
+        for ban in run.bans.clone() {
+            self.note_ban(&ban.body.key_id, ban.body.key_epoch, &ban.body.culprit);
+        }
         self.runs.insert(run.ctx.execution_id(), run);
     }
 
@@ -529,7 +536,8 @@ impl Engine {
 
     /// Puts an operation's place back into the ledger.
     fn recover_limits(&mut self, op: &Operation) {
-        let allowed = op.admission().filter(|a| a.body.verdict == Verdict::Allow);
+        let counted = op.intent.act.publishes();
+        let allowed = op.admission().filter(|a| counted && a.body.verdict == Verdict::Allow);
         let Some(receipt) = allowed else { return };
         let (key_id, link, at_ms) = (op.intent.act.key_id(), op.link(), receipt.body.time_ms);
         // Already admitted once, so no cap applies to putting it back.

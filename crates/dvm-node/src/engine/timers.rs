@@ -3,13 +3,18 @@
 
 use dvm_core::bytes::B32;
 use dvm_core::ids::NodeId;
+use dvm_core::intent::{Act, Backend, Scheme};
 use dvm_core::link::Link;
 use dvm_core::reason::ReasonCode;
+use dvm_core::trace::{TickKind, TraceEvent};
 
+use super::culprits::awaited;
 use super::operation::State;
 use super::{Engine, Timing};
 use crate::wire::PeerMessage;
 
+/// What one more holder adds to the deadline of a level that sets pairs up: three times what it takes.
+const SETUP_MS: u64 = 1_000;
 /// Tries of one intent before the coordinator stops by itself; a client may ask again.
 pub const ATTEMPTS_MAX: u32 = 32;
 
@@ -27,6 +32,8 @@ impl Engine {
             self.tick_operation(&link);
         }
         self.tick_ordering();
+        self.tick_stock();
+        self.tick_forget();
         self.tick_collections();
         self.expire_waiters();
     }
@@ -197,6 +204,60 @@ impl Engine {
             return;
         }
         self.sign_anew(link, &run_id);
+    }
+
+    /// How long a level of an act may stay open. Setting pairs up takes a kernel so long for each other holder that it
+    /// is part of the deadline.
+    pub(super) fn hard_ms(&self, act: &Act, backend: Backend) -> u64 {
+        let holders = act.named_participants().map_or(0, <[NodeId]>::len) as u64;
+        let sets_up_pairs = act.makes_key() && backend.scheme() == Scheme::Ecdsa;
+        self.timing.hard_ms + if sets_up_pairs { SETUP_MS * holders } else { 0 }
+    }
+
+    /// The same for a run: by this node's own reckoning, whatever its proposer wrote into the header.
+    fn hard_ms_of(&self, run_id: &B32) -> u64 {
+        let intent = self.runs.get(run_id).map(|run| run.intent);
+        let act = intent.and_then(|link| self.operations.get(&link)).map(|op| &op.intent.act);
+        let known = act.and_then(|act| Some((act, self.backend_of(act)?)));
+        known.map_or(self.timing.hard_ms, |(act, backend)| self.hard_ms(act, backend))
+    }
+
+    /// A deadline of the open level passed.
+    pub(super) fn tick_run(&mut self, run_id: &B32) {
+        let (now, soft) = (self.running_ms, self.timing.soft_ms);
+        let hard = self.hard_ms_of(run_id);
+        let Some(run) = self.runs.get_mut(run_id) else { return };
+        let level = run.vm.level();
+        if run.vm.terminal().is_some() || level == 0 || run.calling || !run.started {
+            return;
+        }
+        let publishes = run.ctx.publishes();
+        let missing = awaited(run);
+        // In doubt the own frame is kept back, and time passes all the same.
+        let in_doubt =
+            matches!(run.vm.frontier(&run.ctx).blocked_on, Some(dvm_vm::BlockedOn::Headers { .. }));
+        let own_out = run.emitted >= level || in_doubt;
+        if missing.is_empty() || !own_out {
+            return;
+        }
+        let intent = run.intent;
+        if !publishes && now >= run.level_since_ms + hard {
+            return self.feed(run_id, TraceEvent::Tick { kind: TickKind::Hard, level });
+        }
+        if now >= run.soft_at_ms + soft {
+            let first = run.soft_at_ms == run.level_since_ms;
+            run.soft_at_ms = now;
+            if first {
+                self.feed(run_id, TraceEvent::Tick { kind: TickKind::Soft, level });
+            } else {
+                self.resend_all(run_id);
+            }
+            if publishes && self.runs.get(run_id).is_some_and(|r| r.published.is_some()) {
+                // The kernel has verified the result. Whoever is silent now cannot keep it from its owner.
+                return self.publication_done(run_id);
+            }
+            self.waiting_for(&intent, missing);
+        }
     }
 
     /// A run waits for these peers past its soft deadline.

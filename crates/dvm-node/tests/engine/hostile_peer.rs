@@ -29,6 +29,15 @@ pub(crate) fn retold(
     words: impl Fn(&mut Vec<u8>),
     header: impl Fn(&mut FrameHeader),
 ) -> Envelope {
+    retold_whole(frame, (words, |_: &mut Vec<u8>| ()), header)
+}
+
+/// The same, with other words in private, too.
+pub(crate) fn retold_whole(
+    frame: &Envelope,
+    (words, in_private): (impl Fn(&mut Vec<u8>), impl Fn(&mut Vec<u8>)),
+    header: impl Fn(&mut FrameHeader),
+) -> Envelope {
     let carried = &frame.broadcast;
     let said = carried.leaf.parts.iter().zip(&carried.payloads).map(|(part, bytes)| {
         let mut bytes = bytes.0.clone();
@@ -36,7 +45,11 @@ pub(crate) fn retold(
         (part.step, Bytes(bytes))
     });
     let private = &frame.private;
-    let parts = private.leaf.parts.iter().map(|p| p.step).zip(private.payloads.clone());
+    let parts = private.leaf.parts.iter().zip(&private.payloads).map(|(part, bytes)| {
+        let mut bytes = bytes.0.clone();
+        in_private(&mut bytes);
+        (part.step, Bytes(bytes))
+    });
     let private = [(frame.to.clone(), parts.collect())].into();
     let outgoing = Outgoing { broadcast: said.collect(), private };
     let tree = OutTree::lay_out(outgoing, std::slice::from_ref(&frame.to), || B32([6; 32]));
@@ -144,13 +157,17 @@ fn culprit_is_not_asked_again_and_a_signed_trace_shows_why() {
     let own = report.runs.iter().filter(|run| run.peer == id::<NodeId>("n1"));
     let ends: Vec<_> = own.filter(|run| run.terminal == Some(blamed.clone())).collect();
     assert_eq!(ends.len(), 1);
-    // Its kernel remembers for the key: a run with the liar is refused there, whatever its engine does.
+    // Its kernel remembers for the key, and its engine whom it banned: the liar is not asked.
     net.lies(LIAR, |_, _, message| vec![message]);
     let next = net.sign("n1", "s-2", "demo", b"m");
     net.pass_ms(20_000);
     let next = net.view("n1", &next);
     assert_eq!((&next["state"], &next["signers"]), (&json!("Published"), &json!(["n1", "n3"])));
     assert_eq!((&next["culprits"], &next["left_out"]), (&json!([]), &json!([LIAR])));
+    assert_eq!(next["attempt"], 1);
+    // A run with the liar is refused there, whoever asks for it.
+    let others = net.sign(LIAR, "s-3", "demo", b"m");
+    assert_eq!((&others["state"], &others["signers"]), (&json!("Published"), &json!([LIAR, "n3"])));
     assert!(
         net.refusals
             .iter()

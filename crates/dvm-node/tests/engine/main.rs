@@ -14,6 +14,10 @@ mod net;
 #[cfg(test)]
 mod rollback;
 #[cfg(test)]
+mod routes;
+#[cfg(test)]
+mod stock;
+#[cfg(test)]
 mod transactions;
 
 use dvm_core::ReasonCode;

@@ -5,6 +5,7 @@ mod backup;
 mod faults;
 mod lies;
 mod losses;
+pub mod stock;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::Permissions;
@@ -79,6 +80,7 @@ struct Host {
 }
 
 pub struct Net {
+    names: Vec<&'static str>,
     hosts: BTreeMap<NodeId, Host>,
     manifest: ClusterManifest,
     witness: dvm_node::witness::Witness,
@@ -99,6 +101,11 @@ pub struct Net {
     pub full: Option<NodeId>,
     /// A node that dies when its kernel has performed this level of an act, before its engine hears of it.
     pub dies: Option<(NodeId, u16)>,
+    /// What each node keeps in stock, from its next start on.
+    pub marks: PoolMarks,
+    /// Levels of batches that a kernel was asked for, and how many other answers its engine waited for then.
+    pub batch_levels: Vec<usize>,
+    batches: BTreeSet<B32>,
     _witness_dir: TempDir,
 }
 
@@ -132,10 +139,15 @@ fn boot_kernel(name: &str, starts: u64, dir: &TempDir, clock: &Arc<AtomicU64>) -
 impl Net {
     /// Three nodes and a witness under a formed cluster.
     pub fn formed() -> Self {
+        Self::of(&NODES)
+    }
+
+    /// These nodes and a witness under a formed cluster.
+    pub fn of(names: &[&'static str]) -> Self {
         let clock = Arc::new(AtomicU64::new(NOW_MS));
         let mut hosts = BTreeMap::new();
         let mut passports = Vec::new();
-        for name in NODES {
+        for &name in names {
             let dir = tempfile::tempdir().unwrap();
             std::fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
             let mut kernel = boot_kernel(name, 1, &dir, &clock);
@@ -160,6 +172,7 @@ impl Net {
             dvm_node::witness::Witness::new(id("w1"), &manifest, key("w1/cosign"), &loaded)
                 .unwrap();
         let mut net = Self {
+            names: names.to_vec(),
             hosts,
             manifest,
             witness,
@@ -175,13 +188,16 @@ impl Net {
             slow: None,
             full: None,
             dies: None,
+            marks: PoolMarks::default(),
+            batch_levels: Vec::new(),
+            batches: BTreeSet::new(),
             _witness_dir: witness_dir,
         };
-        for name in NODES {
+        for name in names {
             net.start_engine(name);
         }
-        for a in NODES {
-            for b in NODES.iter().filter(|b| **b != a) {
+        for a in names {
+            for b in names.iter().filter(|b| *b != a) {
                 net.queue.push_back((id(a), Input::Up(id(b))));
             }
         }
@@ -225,6 +241,7 @@ impl Net {
             policy: policy(),
             salt_seed: B32([3; 32]),
             timing: Timing::default(),
+            pool: self.marks.clone(),
         };
         let mut engine = Engine::new(setup, found).unwrap();
         let effects = engine.start(self.clock.load(Ordering::SeqCst));
@@ -265,6 +282,7 @@ impl Net {
                     }
                 }
                 Effect::Kernel { token, call, .. } => {
+                    self.note_batch_level(at, &call);
                     let Some(reply) = self.answered(at, *call) else { return };
                     self.queue.push_back((at.clone(), Input::Kernel { token, reply }));
                 }
@@ -315,7 +333,7 @@ impl Net {
     pub fn pass_ms(&mut self, ms: u64) {
         for _ in 0..ms.div_ceil(50) {
             self.clock.fetch_add(50, Ordering::SeqCst);
-            for name in NODES {
+            for &name in &self.names {
                 self.queue.push_back((id(name), Input::Tick));
             }
             self.settle();
@@ -324,7 +342,7 @@ impl Net {
 
     pub fn take_down(&mut self, name: &str) {
         self.down.insert(id(name));
-        for other in NODES.iter().filter(|n| **n != name) {
+        for other in self.names.iter().filter(|n| **n != name) {
             self.queue.push_back((id(other), Input::Down(id(name))));
         }
         self.settle();
@@ -332,7 +350,7 @@ impl Net {
 
     pub fn bring_up(&mut self, name: &str) {
         self.down.remove(&id::<NodeId>(name));
-        for other in NODES.iter().filter(|n| **n != name) {
+        for other in self.names.iter().filter(|n| **n != name) {
             self.queue.push_back((id(other), Input::Up(id(name))));
             self.queue.push_back((id(name), Input::Up(id(other))));
         }
@@ -445,17 +463,6 @@ impl Net {
         self.settle();
     }
 
-    /// Time passes in one step, as when a machine sleeps.
-    pub fn jump_ms(&mut self, ms: u64) {
-        self.clock.fetch_add(ms, Ordering::SeqCst);
-        self.pass_ms(50);
-    }
-
-    pub fn set_back_ms(&mut self, ms: u64) {
-        self.clock.fetch_sub(ms, Ordering::SeqCst);
-        self.pass_ms(50);
-    }
-
     fn approval(&mut self, view: &Value, person: &str, purpose: Purpose) -> Signed<Approval> {
         let approval = Approval {
             cluster: codec::link_of(&self.manifest),
@@ -527,6 +534,7 @@ fn policy() -> PolicySet {
 }
 
 fn manifest(nodes: Vec<NodePassport>) -> ClusterManifest {
+    let faults = (nodes.len() / 2) as u16;
     ClusterManifest {
         name: id("test"),
         nonce: B32([1; 32]),
@@ -537,7 +545,7 @@ fn manifest(nodes: Vec<NodePassport>) -> ClusterManifest {
             node_key: key("w1/node").public_key(),
             cosign_key: key("w1/cosign").public_key(),
         }],
-        faults: 1,
+        faults,
         sequencer: id("n1"),
         governors: Governors {
             threshold: 2,

@@ -1,4 +1,4 @@
-//! What fails in the in-process cluster: a process between its kernel and its engine.
+//! What fails in the in-process cluster: a process between its kernel and its engine, and clocks.
 
 use super::*;
 
@@ -16,5 +16,16 @@ impl Net {
             return None;
         }
         Some(reply)
+    }
+
+    /// Time passes in one step, as when a machine sleeps.
+    pub fn jump_ms(&mut self, ms: u64) {
+        self.clock.fetch_add(ms, Ordering::SeqCst);
+        self.pass_ms(50);
+    }
+
+    pub fn set_back_ms(&mut self, ms: u64) {
+        self.clock.fetch_sub(ms, Ordering::SeqCst);
+        self.pass_ms(50);
     }
 }

@@ -71,6 +71,12 @@ impl Net {
         self.json(at, ApiCall::Executions)["executions"].as_array().unwrap().len()
     }
 
+    /// The operations of one class that a node knows.
+    pub fn executions_of(&mut self, at: &str, class: &str) -> Vec<Value> {
+        let all = self.json(at, ApiCall::Executions)["executions"].as_array().unwrap().clone();
+        all.into_iter().filter(|view| view["act"] == class).collect()
+    }
+
     /// How many events the traces of an operation's runs have here.
     pub fn events(&mut self, at: &str, view: &Value) -> Vec<u64> {
         let runs = self.observed(at, view);
