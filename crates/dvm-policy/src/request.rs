@@ -110,7 +110,10 @@ fn transaction_pairs(transaction: Option<&Transaction>) -> Result<Pairs, Problem
     // What no 64 bits hold, the engine does not hold either: an error, hence a denial.
     let gwei = |amount: Option<u64>| long(amount.unwrap_or(u64::MAX));
     let selector = facts.selector.map(|[a, b, c, d]| format!("0x{a:02x}{b:02x}{c:02x}{d:02x}"));
-    Ok(vec![
+    // Most tokens' amounts are beyond 64 bits: that is no error, but a policy that asks for one must ask if it is there.
+    let amount = facts.erc20_amount.and_then(|amount| long(amount).ok());
+    let amount = amount.map(|amount| pair("erc20_amount", amount));
+    let mut pairs = vec![
         pair("to", address(facts.to)),
         pair("creates_contract", RestrictedExpression::new_bool(facts.creates_contract())),
         pair("chain_id", long(facts.chain_id)?),
@@ -120,7 +123,10 @@ fn transaction_pairs(transaction: Option<&Transaction>) -> Result<Pairs, Problem
         pair("data_selector", text(&selector.unwrap_or_default())),
         pair("erc20_kind", text(facts.erc20_kind.map(|kind| kind.name()).unwrap_or_default())),
         pair("erc20_party", address(facts.erc20_party)),
-    ])
+        pair("erc20_bits", long(facts.erc20_bits)?),
+    ];
+    pairs.extend(amount);
+    Ok(pairs)
 }
 
 impl Facts<'_> {

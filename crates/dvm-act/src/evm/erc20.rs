@@ -1,6 +1,7 @@
-//! The two ERC-20 calls that move money or let others move it.
+//! The ERC-20 calls that move money or let others move it.
 //!
-//! Source: EIP-20; Solidity's ABI: a selector of four bytes, then words of 32.
+//! Source: EIP-20, and `increaseAllowance` as most tokens have it beside; Solidity's ABI: a selector of four bytes, then
+//! words of 32.
 //!
 //! Always true: what is decoded is exactly the call, with no bytes left over and no bits set in the
 //! address's padding; anything else is not decoded at all. It is read *as* ERC-20: whether the contract
@@ -12,6 +13,8 @@ use alloy_primitives::{Address, U256};
 const TRANSFER: [u8; 4] = [0xa9, 0x05, 0x9c, 0xbb];
 /// `approve(address,uint256)`
 const APPROVE: [u8; 4] = [0x09, 0x5e, 0xa7, 0xb3];
+/// `increaseAllowance(address,uint256)`
+const INCREASE: [u8; 4] = [0x39, 0x50, 0x93, 0x51];
 
 /// An approval of 2^128 base units or more counts as unlimited. No token has so many, and with the word
 /// kept for 2^256 - 1 alone, one unit less would not be called by its name.
@@ -26,6 +29,8 @@ pub enum Erc20Kind {
     Approve,
     /// Lets somebody take all there are, now or later.
     ApproveUnlimited,
+    /// Lets somebody take an amount of tokens more than before.
+    IncreaseAllowance,
 }
 
 impl Erc20Kind {
@@ -35,6 +40,7 @@ impl Erc20Kind {
             Self::Transfer => "transfer",
             Self::Approve => "approve",
             Self::ApproveUnlimited => "approve-unlimited",
+            Self::IncreaseAllowance => "increase-allowance",
         }
     }
 }
@@ -57,12 +63,18 @@ impl Call {
         let amount = U256::from_be_bytes::<32>(rest.try_into().ok()?);
         let kind = match *selector {
             TRANSFER => Erc20Kind::Transfer,
-            APPROVE if amount.bit_len() > UNLIMITED_BITS => Erc20Kind::ApproveUnlimited,
+            APPROVE if is_unlimited(amount) => Erc20Kind::ApproveUnlimited,
             APPROVE => Erc20Kind::Approve,
+            INCREASE => Erc20Kind::IncreaseAllowance,
             _ => return None,
         };
         (*padding == [0; 12]).then_some(Self { kind, party: Address::from(*party), amount })
     }
+}
+
+/// Whether an allowance of so much is one of all there are.
+pub(super) fn is_unlimited(amount: U256) -> bool {
+    amount.bit_len() > UNLIMITED_BITS
 }
 
 /// The selector, if there are bytes enough for one.
@@ -87,11 +99,16 @@ mod tests {
         let of = |text: &str| selector(alloy_primitives::keccak256(text).as_slice());
         assert_eq!(of("transfer(address,uint256)"), Some(TRANSFER));
         assert_eq!(of("approve(address,uint256)"), Some(APPROVE));
+        assert_eq!(of("increaseAllowance(address,uint256)"), Some(INCREASE));
     }
 
     #[test]
-    fn transfer_and_approve_are_decoded_with_their_party_and_amount() {
-        for (selector, kind) in [(TRANSFER, Erc20Kind::Transfer), (APPROVE, Erc20Kind::Approve)] {
+    fn each_call_is_decoded_with_its_party_and_amount() {
+        for (selector, kind) in [
+            (TRANSFER, Erc20Kind::Transfer),
+            (APPROVE, Erc20Kind::Approve),
+            (INCREASE, Erc20Kind::IncreaseAllowance),
+        ] {
             let amount = U256::from(1_000_000);
             let want = Call { kind, party: Address::from([0x11; 20]), amount };
             assert_eq!(Call::decode(&call(selector, amount)), Some(want));

@@ -2,8 +2,9 @@
 //!
 //! Source: the design's "Policy and evidence": an engine with 64-bit numbers and strings.
 //!
-//! Always true: amounts are rounded up, so a limit is never passed by less than a gwei; a number that
-//! does not fit is absent, which policy takes as an error, hence as a denial.
+//! Always true: amounts of ether are rounded up, so a limit is never passed by less than a gwei; a number that
+//! does not fit is absent, which policy takes as an error, hence as a denial. Amounts of tokens are exact or absent, and
+//! most do not fit: a policy that compares one has to ask first if it is there.
 
 use alloy_primitives::U256;
 
@@ -31,6 +32,10 @@ pub struct Facts {
     pub erc20_kind: Option<Erc20Kind>,
     /// Who receives or may take the tokens.
     pub erc20_party: Option<[u8; 20]>,
+    /// How many, in the token's base units; absent, too, beyond 64 bits.
+    pub erc20_amount: Option<u64>,
+    /// How many bits that amount has: what is known of one that does not fit. 0 if there is none.
+    pub erc20_bits: u16,
 }
 
 impl Facts {
@@ -54,6 +59,9 @@ impl Transaction {
             selector: terms.to().and_then(|_| selector(terms.data)),
             erc20_kind: call.map(|call| call.kind),
             erc20_party: call.map(|call| call.party.into_array()),
+            erc20_amount: call.and_then(|call| call.amount.try_into().ok()),
+            // 256 at most.
+            erc20_bits: call.map_or(0, |call| call.amount.bit_len() as u16),
         }
     }
 }

@@ -272,7 +272,7 @@ fn the_text_of_a_payment_is_pinned() {
         gas limit: 21000\n\
         max fee: 30 gwei per gas\n\
         priority fee: 1.5 gwei per gas\n\
-        most it can cost: 1.50063 ether\n\
+        most it can cost: 1.50063 ether, and fees of the chain's own (rollups have some)\n\
         data: none\n\
         access list: 0 addresses, 0 storage keys\n";
     let hash = keccak256(Wire::DynamicFee(dynamic()).encode());
@@ -284,7 +284,9 @@ fn the_text_of_a_payment_is_pinned() {
 fn a_legacy_text_has_one_price_and_no_access_list() {
     let text = text(Wire::Legacy(legacy()));
     assert!(text.contains("transaction type: legacy (EIP-155)\n"));
-    assert!(text.contains("gas price: 20 gwei per gas\nmost it can cost: 1.00042 ether\n"));
+    assert!(
+        text.contains("gas price: 20 gwei per gas\nmost it can cost: 1.00042 ether, and fees ")
+    );
     assert!(!text.contains("max fee") && !text.contains("access list"));
 }
 
@@ -326,6 +328,35 @@ fn an_unlimited_approval_says_so_and_a_limited_one_does_not() {
         let want = format!("token amount: UNLIMITED: all tokens, now and later ({amount})\n");
         assert!(text(amount).contains(&want));
     }
+}
+
+#[test]
+fn a_larger_allowance_says_that_it_adds_and_when_it_is_unlimited() {
+    let text = |amount| text_of_data(TO.into(), erc20("39509351", amount));
+    let limited = text(U256::from(5));
+    assert!(limited.contains("data: increaseAllowance, read as a call of an ERC-20 token\n"));
+    assert!(limited.contains("token spender: 0x1111111111111111111111111111111111111111\n"));
+    let more = "token amount: 5 base units (decimals unknown) more than before\n";
+    assert!(limited.contains(more), "{limited}");
+    let unlimited = text(U256::MAX);
+    assert!(unlimited.contains("token amount: UNLIMITED: all tokens, now and later ("));
+}
+
+#[test]
+fn a_tokens_amount_is_a_fact_if_it_fits_and_its_bits_always() {
+    let facts = |input: Bytes| parse_dynamic(|fields| fields.data = input).unwrap().facts();
+    let of = |amount| facts(erc20("095ea7b3", amount));
+    let edge = U256::from(1) << 64;
+    for (amount, fits, bits) in [
+        (U256::ZERO, Some(0), 0),
+        (edge - U256::from(1), Some(u64::MAX), 64),
+        (edge, None, 65),
+        (U256::MAX, None, 256),
+    ] {
+        assert_eq!((of(amount).erc20_amount, of(amount).erc20_bits), (fits, bits));
+    }
+    let none = facts(Bytes::new());
+    assert_eq!((none.erc20_amount, none.erc20_bits), (None, 0));
 }
 
 #[test]

@@ -8,7 +8,7 @@
 use alloy_primitives::{U256, hex};
 use dvm_core::digest::sha256;
 
-use super::erc20::{Call, Erc20Kind, selector};
+use super::erc20::{Call, Erc20Kind, is_unlimited, selector};
 use super::rlp::Access;
 use super::{Terms, Transaction, eip55};
 
@@ -44,7 +44,7 @@ impl Transaction {
             None => lines.push(("gas price", gwei_per_gas(terms.max_fee))),
         }
         // The parse refused a cost that overflows.
-        lines.extend(terms.cost().map(|cost| ("most it can cost", ether(cost))));
+        lines.extend(terms.cost().map(|cost| ("most it can cost", most(cost))));
         lines.extend(data(&terms));
         lines.extend(terms.access_list.map(|list| ("access list", access(list))));
         lines.push(("hash to sign", hex::encode(self.signing_hash())));
@@ -75,11 +75,16 @@ fn data(terms: &Terms<'_>) -> Vec<Line> {
 fn erc20(call: &Call) -> [Line; 3] {
     let units = call.amount;
     let amount = format!("{units} base units (decimals unknown)");
+    let unlimited = || format!("UNLIMITED: all tokens, now and later ({units})");
     let (says, party, amount) = match call.kind {
         Erc20Kind::Transfer => ("transfer", "token receiver", amount),
         Erc20Kind::Approve => ("approve", "token spender", amount),
-        Erc20Kind::ApproveUnlimited => {
-            ("approve", "token spender", format!("UNLIMITED: all tokens, now and later ({units})"))
+        Erc20Kind::ApproveUnlimited => ("approve", "token spender", unlimited()),
+        Erc20Kind::IncreaseAllowance if is_unlimited(units) => {
+            ("increaseAllowance", "token spender", unlimited())
+        }
+        Erc20Kind::IncreaseAllowance => {
+            ("increaseAllowance", "token spender", format!("{amount} more than before"))
         }
     };
     [
@@ -92,6 +97,11 @@ fn erc20(call: &Call) -> [Line; 3] {
 fn access(list: &[Access]) -> String {
     let keys: usize = list.iter().map(|access| access.storage_keys.len()).sum();
     format!("{} addresses, {keys} storage keys", list.len())
+}
+
+/// No field of a transaction bounds what some chains take beside value and gas: rollups, for their data.
+fn most(cost: U256) -> String {
+    format!("{}, and fees of the chain's own (rollups have some)", ether(cost))
 }
 
 fn ether(wei: U256) -> String {

@@ -153,12 +153,60 @@ fn policies_see_what_a_token_call_does_and_for_whom() {
 fn an_unlimited_approval_of_tokens_is_forbidden_by_the_shipped_policy() {
     let approve =
         |amount: &str| admitted(None, &Fields { input: erc20("095ea7b3", amount), ..fields() });
-    assert_eq!(approve(&"f".repeat(32)).verdict, Verdict::Allow);
-    for amount in [format!("1{}", "0".repeat(32)), "f".repeat(64)] {
-        let refused = approve(&amount);
-        assert_eq!(verdict(&refused), (Verdict::Deny, &[ReasonCode::PolicyDenied][..]));
-        assert_eq!(refused.rules, ["25-sign-evm-transaction/no-unlimited-approvals"]);
+    let increase =
+        |amount: &str| admitted(None, &Fields { input: erc20("39509351", amount), ..fields() });
+    // 2^95 - 1 base units, and then 2^95, what tokens of 96 bits call all, 2^128 - 1, 2^128, 2^256 - 1.
+    let most = format!("7{}", "f".repeat(23));
+    let beyond = [
+        format!("8{}", "0".repeat(23)),
+        "f".repeat(24),
+        "f".repeat(32),
+        format!("1{}", "0".repeat(32)),
+        "f".repeat(64),
+    ];
+    for judge in [&approve as &dyn Fn(&str) -> Judgement, &increase] {
+        assert_eq!(judge(&most).verdict, Verdict::Allow);
+        for amount in &beyond {
+            let refused = judge(amount);
+            assert_eq!(verdict(&refused), (Verdict::Deny, &[ReasonCode::PolicyDenied][..]));
+            assert_eq!(refused.rules, ["25-sign-evm-transaction/no-unlimited-approvals"]);
+        }
     }
+    let transfer = Fields { input: erc20("a9059cbb", &"f".repeat(64)), ..fields() };
+    assert_eq!(admitted(None, &transfer).verdict, Verdict::Allow, "it lets nobody take anything");
+}
+
+#[test]
+fn a_call_that_cannot_be_read_is_forbidden_by_the_shipped_policy() {
+    let transfer = erc20("a9059cbb", "5").unwrap();
+    let longer = format!("{transfer}00");
+    // setApprovalForAll(address,bool), Permit2's approve, a fallback's byte, a transfer with a byte too many.
+    for input in [&erc20("a22cb465", "1").unwrap(), "0x87517c45", "0x00", &longer] {
+        let called = Fields { input: Some(input.to_owned()), ..fields() };
+        let refused = admitted(None, &called);
+        assert_eq!(verdict(&refused), (Verdict::Deny, &[ReasonCode::PolicyDenied][..]), "{input}");
+        assert_eq!(refused.rules, ["25-sign-evm-transaction/no-unread-calls"]);
+        let creation = Fields { to: None, ..called };
+        assert_eq!(admitted(None, &creation).verdict, Verdict::Allow, "{input}");
+    }
+    for input in [None, Some(transfer)] {
+        assert_eq!(admitted(None, &Fields { input, ..fields() }).verdict, Verdict::Allow);
+    }
+}
+
+#[test]
+fn policies_see_a_tokens_amount_if_it_fits_and_that_it_is_absent_if_not() {
+    let most = "context has erc20_amount && context.erc20_amount <= 5";
+    let (i64_max, one_more) = (format!("7{}", "f".repeat(15)), format!("8{}", "0".repeat(15)));
+    for selector in ["a9059cbb", "095ea7b3", "39509351"] {
+        let of = |amount: &str| Fields { input: erc20(selector, amount), ..fields() };
+        assert!(holds(most, &of("5")) && !holds(most, &of("6")) && !holds(most, &of(&one_more)));
+        let fits = "context has erc20_amount && context.erc20_amount == 9223372036854775807";
+        assert!(holds(fits, &of(&i64_max)) && holds("context.erc20_bits == 63", &of(&i64_max)));
+        let absent = "!(context has erc20_amount) && context.erc20_bits == 64";
+        assert!(holds(absent, &of(&one_more)));
+    }
+    assert!(holds("!(context has erc20_amount) && context.erc20_bits == 0", &fields()));
 }
 
 #[test]
