@@ -36,8 +36,8 @@ pub struct Summary {
     pub seeds: u64,
     /// Of them, run twice.
     pub repeated: u64,
-    /// Events, opening shares, pairs of stories and bundles judged.
-    pub judged: [u64; 4],
+    /// Events, opening shares, pairs of stories, bundles and bans judged.
+    pub judged: [u64; 5],
     /// Faults.
     pub coverage: Coverage,
     /// How operations ended.
@@ -51,7 +51,8 @@ pub struct Summary {
 impl Summary {
     fn add(&mut self, outcome: Outcome) {
         self.seeds += 1;
-        let judged = [outcome.events, outcome.openings, outcome.stories, outcome.bundles];
+        let Outcome { events, openings, stories, bundles, bans, .. } = outcome;
+        let judged = [events, openings, stories, bundles, bans];
         for (sum, n) in self.judged.iter_mut().zip(judged) {
             *sum += n;
         }

@@ -10,7 +10,7 @@ use dvm_core::authority::{
     ReleaseRule, WitnessPassport,
 };
 use dvm_core::call::Layers;
-use dvm_core::intent::{ActClass, Backend};
+use dvm_core::intent::{ActClass, Backend, Scheme};
 use dvm_core::{B32, Link, NodeId, Signed, Signer, codec, digest};
 use dvm_policy::PolicySet;
 use ed25519_dalek::SigningKey;
@@ -69,13 +69,15 @@ pub struct Variant {
 
 impl Variant {
     /// The variants that seeds draw from, the commonest first.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self { backend: Backend::FrostEd25519, admit: 0, release: 0 },
         Self { backend: Backend::FrostEd25519, admit: 0, release: 1 },
         Self { backend: Backend::FrostEd25519, admit: 1, release: 0 },
         Self { backend: Backend::FrostEd25519, admit: 1, release: 2 },
         Self { backend: Backend::FrostSecp256k1Tr, admit: 0, release: 0 },
         Self { backend: Backend::FrostSecp256k1Tr, admit: 0, release: 1 },
+        Self { backend: Backend::Dkls23Secp256k1, admit: 0, release: 0 },
+        Self { backend: Backend::Dkls23Secp256k1, admit: 0, release: 1 },
     ];
 
     /// Its floor.
@@ -88,7 +90,10 @@ impl Variant {
             } else {
                 ReleaseRule::Auto
             },
-            acts: vec![ActClass::SignMessage],
+            acts: match self.backend.scheme() {
+                Scheme::Schnorr => vec![ActClass::SignMessage],
+                Scheme::Ecdsa => vec![ActClass::SignEvmTransaction, ActClass::PresignBatch],
+            },
             executions_per_hour: 1000,
             failures_to_freeze: 3,
         }

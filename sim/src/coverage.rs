@@ -49,6 +49,7 @@ kinds! {
     Withhold, "peer that withholds";
     Replay, "peer that repeats old messages";
     Misjudge, "peer that gives wrong answers";
+    Cheat, "signer that cheats in a round";
     HostileRuntime, "hostile runtime over its kernel";
 }
 

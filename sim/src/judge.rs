@@ -8,6 +8,7 @@
 //! hold even below a hostile runtime.
 
 mod facts;
+mod rounds;
 #[cfg(test)]
 mod tests;
 
@@ -29,13 +30,15 @@ pub struct Complaint {
 }
 
 /// Names of the checkers, as they complain.
-pub const CHECKERS: [&str; 11] = [
+pub const CHECKERS: [&str; 13] = [
     "one-story",
     "one-time-ids",
     "one-signature",
     "grants-first",
     "refusal-changes-nothing",
     "honest-never-blamed",
+    "cheats-show",
+    "bans-hold",
     "durable-before-said",
     "people-decide",
     "every-request-ends",
@@ -87,6 +90,9 @@ pub struct Judge {
     tombstones: BTreeSet<(NodeId, Link)>,
     /// Whose share of a result of which intent is out.
     opened: BTreeSet<(NodeId, Link)>,
+    rounds: rounds::Rounds,
+    /// Bans seen: how often the checker of bans had something to remember.
+    pub bans: u64,
     /// Opening shares seen: how often the checker of grants had something to check.
     pub openings: u64,
     /// Runs that at least two honest nodes finished.
@@ -139,6 +145,15 @@ impl Judge {
             }
             Fact::Said { node, vault_seq, words } => self.on_said(&node, vault_seq, words),
             Fact::Permit { node, permit, context } => self.on_permit(node, permit, context),
+            Fact::Started { node, execution } => self.on_started(&node, &execution),
+            Fact::Performed { node, execution, level } => {
+                self.on_performed(&node, &execution, level)
+            }
+            Fact::Banned { node, culprit, key } => self.on_banned(node, culprit, key),
+            Fact::FailedUnnamed { node, execution } => {
+                self.on_unnamed(node, &execution);
+                Ok(())
+            }
             Fact::Granted { node, publication } => self.on_granted(node, publication),
             Fact::Opened { node, intent } => self.on_opened(&node, intent),
             Fact::Tombstoned { node, intent } => {
@@ -146,26 +161,11 @@ impl Judge {
                 Ok(())
             }
             Fact::Approved { person, intent, purpose } => {
-                let release = match purpose {
-                    Purpose::Admit => None,
-                    Purpose::Release { execution_id, result_ref } => {
-                        Some((execution_id, result_ref))
-                    }
-                };
-                self.approved.entry(intent).or_default().insert((person, release));
+                self.on_approved(person, intent, purpose);
                 Ok(())
             }
             Fact::KernelRefused { node, code, rule, commits } => {
-                // A permit in another context ends its run, durably. And evidence that a kernel's key
-                // speaks twice is kept, and ends that kernel itself: there is such only where a kernel
-                // was restored, or where a liar signs with its kernel's key beside it.
-                let twice = !self.liars.is_empty() || !self.rolled_back.is_empty();
-                let acts = code == ReasonCode::StepPermitReused
-                    || code == ReasonCode::SplitBrainFenced && twice
-                    || self.rolled_back.contains(&node);
-                ensure(commits == 0 || acts, "refusal-changes-nothing", || {
-                    format!("{node}'s kernel refused ({rule}) and made {commits} commits")
-                })
+                self.on_refused(&node, code, (&rule, commits))
             }
             Fact::KernelInternal { node, rule } => {
                 ensure(false, "no-internal", || format!("{node}'s kernel says INTERNAL: {rule}"))
@@ -176,7 +176,7 @@ impl Judge {
                 })
             }
             Fact::Root { node, root } => self.on_root(node, *root),
-            Fact::Blamed { by, culprit, what } => self.on_blamed(&by, &culprit, &what),
+            Fact::Blamed { by, culprit, what } => self.on_named(&by, &culprit, &what),
             Fact::Result { node, intent, result, publication, verifies } => {
                 ensure(verifies, "one-signature", || {
                     format!("{node} shows a result of {intent} that does not verify")
@@ -198,6 +198,27 @@ impl Judge {
         }
     }
 
+    fn on_approved(&mut self, person: String, intent: Link, purpose: Purpose) {
+        let release = match purpose {
+            Purpose::Admit => None,
+            Purpose::Release { execution_id, result_ref } => Some((execution_id, result_ref)),
+        };
+        self.approved.entry(intent).or_default().insert((person, release));
+    }
+
+    /// A permit in another context ends its run, durably. And evidence that a kernel's key speaks twice is kept, and
+    /// ends that kernel itself: there is such only where a kernel was restored, or where a liar signs with its kernel's
+    /// key beside it.
+    fn on_refused(&self, node: &NodeId, code: ReasonCode, (rule, commits): (&str, u64)) -> Seen {
+        let twice = !self.liars.is_empty() || !self.rolled_back.is_empty();
+        let acts = code == ReasonCode::StepPermitReused
+            || code == ReasonCode::SplitBrainFenced && twice
+            || self.rolled_back.contains(node);
+        ensure(commits == 0 || acts, "refusal-changes-nothing", || {
+            format!("{node}'s kernel refused ({rule}) and made {commits} commits")
+        })
+    }
+
     /// What a kernel's level says, seen on its way out.
     fn on_said(&mut self, node: &NodeId, vault_seq: u64, words: Words) -> Seen {
         let said = self.said.entry(node.clone()).or_default();
@@ -211,7 +232,8 @@ impl Judge {
             })?;
         }
         let Some(run) = self.runs.get(&execution).cloned() else { return Ok(()) };
-        match (run.publishes, run.makes_key, level) {
+        self.on_material(node, &run)?;
+        match (run.publishes, run.makes_key(), level) {
             (None, false, 1) => self.on_nonce(node, execution, broadcast),
             (Some((act, _)), makes_key, 2) => {
                 self.on_opening(node, &run)?;
@@ -272,7 +294,8 @@ impl Judge {
     fn on_granted(&mut self, node: NodeId, publication: B32) -> Seen {
         self.grants.insert((publication, node.clone()));
         let Some(run) = self.runs.get(&publication) else { return Ok(()) };
-        let Some(released) = run.publishes.filter(|_| !run.makes_key) else { return Ok(()) };
+        let Some(released) = run.publishes.filter(|_| !run.makes_key()) else { return Ok(()) };
+        self.granted_a_lie(&node, &released.0)?;
         let people = self.people(&run.intent, Some(released));
         ensure(people >= self.asks.release, "people-decide", || {
             format!("{node} granted with {people} of {} approvals", self.asks.release)

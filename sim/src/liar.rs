@@ -4,7 +4,7 @@
 //! leave. Its kernel's key is known because the simulator chose the randomness that it was drawn
 //! from. At most one node of three lies: below that threshold every rule must hold.
 //!
-//! Not here: a hostile runtime over an honest kernel (`hostile`).
+//! Not here: lies within the rounds of a protocol (`cheat`), a hostile runtime over an honest kernel (`hostile`).
 
 use dvm_core::admission::Verdict;
 use dvm_core::frame::{Envelope, OutTree, Outgoing};
@@ -14,6 +14,9 @@ use dvm_core::{B32, Bytes, ReasonCode, Signed, codec};
 use dvm_node::wire::PeerMessage;
 use ed25519_dalek::SigningKey;
 
+use crate::cast;
+use crate::cheat::{Secrets, Told};
+use crate::coverage::Kind;
 use crate::dice::Dice;
 use crate::plan::Lie;
 use crate::world::World;
@@ -33,14 +36,26 @@ pub(crate) struct Liar {
     memory: Vec<(usize, PeerMessage)>,
     active: bool,
     pub dice: Dice,
+    pub secrets: Secrets,
+    pub told: Told,
 }
 
 impl Liar {
-    pub(crate) fn new(seed: u64, (node, lie): (usize, Lie), key: SigningKey) -> Self {
+    pub(crate) fn new(
+        seed: u64,
+        (node, lie): (usize, Lie),
+        (key, secrets): (SigningKey, Secrets),
+    ) -> Self {
         let mut dice = Dice::new(seed, "liar");
         let victim = (node + 1 + dice.index(2)) % 3;
         let rate = dice.one_of(&[100, 250, 500, 1000]).unwrap_or(250);
-        Self { node, lie, key, victim, rate, memory: Vec::new(), active: true, dice }
+        let (memory, told) = (Vec::new(), Told::default());
+        Self { node, lie, key, victim, rate, memory, active: true, dice, secrets, told }
+    }
+
+    /// From now on it lies whenever it can.
+    pub(crate) fn always(&mut self) {
+        self.rate = 1000;
     }
 
     /// It lies no more.
@@ -70,7 +85,7 @@ impl Liar {
                 Some(vec![(0, message.clone()), (self.dice.below(300), old)])
             }
             Lie::Misjudge => self.misjudge(message),
-            Lie::Runtime => None,
+            Lie::Cheat | Lie::Runtime => None,
         }
     }
 
@@ -86,7 +101,7 @@ impl Liar {
     }
 
     /// An envelope with other contents, under this kernel's signature.
-    fn signed_anew(
+    pub(crate) fn signed_anew(
         &mut self,
         envelope: &Envelope,
         edit: impl FnOnce(&mut Outgoing),
@@ -242,6 +257,9 @@ impl World {
         to: usize,
         message: PeerMessage,
     ) -> Vec<(u64, PeerMessage)> {
+        if self.liar.as_ref().is_some_and(|liar| liar.lie == Lie::Cheat) {
+            return vec![(0, self.cheated(node, to, message))];
+        }
         let liar = self.liar.as_mut().filter(|liar| liar.node == node);
         let Some(told) = liar.and_then(|liar| liar.tell(to, &message)) else {
             return vec![(0, message)];
@@ -251,5 +269,24 @@ impl World {
             self.story.fault(self.now_ms, node, lie.kind());
         }
         told
+    }
+
+    /// What a node says where somebody cheats.
+    fn cheated(&mut self, node: usize, to: usize, message: PeerMessage) -> PeerMessage {
+        let (PeerMessage::Frame(envelope), Some(liar)) = (&message, &mut self.liar) else {
+            return message;
+        };
+        liar.told.hear(envelope);
+        if liar.node != node {
+            return message;
+        }
+        let Some((told, lied)) = liar.cheat(envelope) else { return message };
+        if lied {
+            self.coverage.took_effect(Kind::Cheat);
+            self.story.fault(self.now_ms, node, Kind::Cheat);
+            let header = &envelope.header.body;
+            self.judge.lied_to(cast::node(to), header.execution_id, header.level);
+        }
+        PeerMessage::Frame(Box::new(told))
     }
 }

@@ -14,6 +14,7 @@
 
 pub mod campaign;
 mod cast;
+mod cheat;
 pub mod coverage;
 mod dice;
 mod disk;

@@ -8,6 +8,7 @@ mod governor;
 
 use std::collections::BTreeMap;
 
+use dvm_core::authority::KeyReady;
 use dvm_node::engine::{ApiCall, ApiReply, Token};
 use serde_json::Value;
 
@@ -36,8 +37,8 @@ pub(crate) struct Request {
 pub struct People {
     pub(crate) clients: Vec<Client>,
     pub(crate) governors: Vec<Governor>,
-    /// The key that signatures verify under.
-    pub(crate) public_key: Vec<u8>,
+    /// The key that signs, once there is one.
+    pub(crate) key: Option<KeyReady>,
     /// Nobody is content before this.
     pub(crate) stay_ms: u64,
     requests: BTreeMap<Token, Request>,
@@ -47,16 +48,17 @@ pub struct People {
 
 impl People {
     /// Those that a seed draws.
-    pub(crate) fn of(seed: u64, plan: &crate::plan::Plan, public_key: Vec<u8>) -> Self {
+    pub(crate) fn of(seed: u64, plan: &crate::plan::Plan, key: KeyReady) -> Self {
         let mut dice = Dice::new(seed, "people");
         let clients = client::draw(&mut dice, plan);
         let governors = governor::draw(&mut dice);
-        Self { clients, governors, public_key, stay_ms: plan.quiet_ms(), ..Self::default() }
+        let (key, stay_ms) = (Some(key), plan.quiet_ms());
+        Self { clients, governors, key, stay_ms, ..Self::default() }
     }
 
     /// One client, and nobody else.
-    pub(crate) fn only(client: Client, public_key: Vec<u8>) -> Self {
-        Self { clients: vec![client], public_key, ..Self::default() }
+    pub(crate) fn only(client: Client, key: KeyReady) -> Self {
+        Self { clients: vec![client], key: Some(key), ..Self::default() }
     }
 
     pub(crate) fn count(&self) -> usize {

@@ -1,5 +1,7 @@
 //! What a seed does to its world: which faults, when, and at which rates.
 
+use dvm_core::intent::Scheme;
+
 use crate::cast::Variant;
 use crate::coverage::{Coverage, Kind};
 use crate::dice::Dice;
@@ -82,13 +84,15 @@ pub enum Lie {
     Replay,
     /// Answers wrongly, forks proposals, claims wrong ends.
     Misjudge,
+    /// Alters the words of its rounds, the sealed ones as well.
+    Cheat,
     /// Drives its own, honest kernel against the rules.
     Runtime,
 }
 
 impl Lie {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
+    /// All that need no knowledge of a protocol's rounds.
+    const BESIDE_ROUNDS: [Self; 6] = [
         Self::Equivocate,
         Self::Mutate,
         Self::Withhold,
@@ -105,6 +109,7 @@ impl Lie {
             Self::Withhold => Kind::Withhold,
             Self::Replay => Kind::Replay,
             Self::Misjudge => Kind::Misjudge,
+            Self::Cheat => Kind::Cheat,
             Self::Runtime => Kind::HostileRuntime,
         }
     }
@@ -145,8 +150,7 @@ impl Plan {
     /// The plan of a seed.
     pub fn of(seed: u64) -> Self {
         let mut dice = Dice::new(seed, "plan");
-        let at = [0, 0, 0, 1, 1, 1, 2, 3, 4, 5];
-        let at = dice.one_of(&at).unwrap_or(0);
+        let at = dice.one_of(&VARIANTS_DRAWN).unwrap_or(0);
         let variant = Variant::ALL.get(at).copied().unwrap_or(VARIANT_FIRST);
         let mut plan = Self::calm(variant);
         plan.draw_network(&mut dice);
@@ -154,8 +158,11 @@ impl Plan {
         plan.draw_disks(&mut dice);
         plan.draw_clocks(&mut dice);
         if dice.permille(280) {
-            let lie = dice.one_of(&Lie::ALL).unwrap_or(Lie::Equivocate);
-            plan.liar = Some((dice.index(3), lie));
+            let lie = dice.one_of(&Lie::BESIDE_ROUNDS).unwrap_or(Lie::Equivocate);
+            let node = dice.index(3);
+            // Where signers multiply in pairs, there is most to lie about.
+            let cheats = if variant.backend.scheme() == Scheme::Ecdsa { 600 } else { 100 };
+            plan.liar = Some((node, if dice.permille(cheats) { Lie::Cheat } else { lie }));
             plan.lasting = true;
         }
         plan.schedule(FAULTS_END_MS, Fault::Heal);
@@ -273,6 +280,9 @@ impl Plan {
     }
 }
 
+/// How often each variant is drawn, by index: the last two, whose signatures cost the most, once in five.
+const VARIANTS_DRAWN: [usize; 20] = [0, 0, 0, 1, 1, 1, 2, 3, 4, 5, 0, 6, 6, 7, 7, 1, 2, 3, 4, 5];
+
 const VARIANT_FIRST: Variant =
     Variant { backend: dvm_core::intent::Backend::FrostEd25519, admit: 0, release: 0 };
 
@@ -320,5 +330,19 @@ impl Plan {
             .iter()
             .filter(|s| !matches!(s.what, Fault::Heal | Fault::Copy { .. } | Fault::Clock { .. }));
         hard.map(|s| s.at_ms + 3_000).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_variant_is_drawn_and_signers_that_multiply_once_in_five() {
+        let drawn = (0..1_000).map(|seed| Plan::of(seed).variant);
+        let drawn: Vec<Variant> = drawn.collect();
+        assert!(Variant::ALL.iter().all(|variant| drawn.contains(variant)));
+        let multiply = drawn.iter().filter(|v| v.backend.scheme() == Scheme::Ecdsa).count();
+        assert!((150..250).contains(&multiply), "{multiply}");
     }
 }

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dvm_core::Signer;
-use dvm_core::authority::ClusterManifest;
+use dvm_core::authority::{ClusterManifest, KeyReady};
 use dvm_core::call::{KernelCall, KernelReply};
 use dvm_core::governance::EventKind;
+use dvm_kernel::seal::SealingKey;
 use dvm_node::journal::{Journal, Loaded};
 use dvm_node::witness::Witness;
 use dvm_policy::PolicySet;
@@ -34,7 +35,10 @@ pub(crate) struct Prepared {
     pub disks: Vec<(VaultFiles, Tables)>,
     /// The kernels' signing keys: the simulator chose what they were drawn from.
     pub kernel_keys: Vec<SigningKey>,
-    pub public_key: Vec<u8>,
+    /// And the keys that their peers seal to.
+    pub sealing_keys: Vec<[u8; 32]>,
+    /// The facts of the active key.
+    pub ready: KeyReady,
     witness: Vec<u8>,
 }
 
@@ -73,7 +77,7 @@ fn prepare(variant: Variant, policy: &PolicySet) -> Result<Prepared, Halt> {
     let scratch = disk::scratch()?;
     let dir = scratch.path();
     let mut hosts = hosts(dir, PREPARATION, &[])?;
-    let (mut passports, mut kernel_keys) = (Vec::new(), Vec::new());
+    let (mut passports, mut kernel_keys, mut sealing_keys) = (Vec::new(), Vec::new(), Vec::new());
     for (host, name) in hosts.iter_mut().zip(NODES) {
         let mut kernel = host.boot_kernel(0)?;
         let KernelReply::Attested(attested) = kernel.handle(KernelCall::Attest) else {
@@ -81,11 +85,14 @@ fn prepare(variant: Variant, policy: &PolicySet) -> Result<Prepared, Halt> {
         };
         let mut rng = kernel_rng(PREPARATION, name, 1);
         rng.set_stream(1);
-        let key = SigningKey::generate(&mut rng);
-        if key.public_key() != attested.body.kernel_key {
-            return Err(Halt::Sim(SimError::Shape("a kernel's key is not the one foreseen")));
+        let (key, sealing) = (SigningKey::generate(&mut rng), SealingKey::generate(&mut rng));
+        let foreseen = key.public_key() == attested.body.kernel_key
+            && sealing.public() == attested.body.sealing_key.0;
+        if !foreseen {
+            return Err(Halt::Sim(SimError::Shape("a kernel's keys are not those foreseen")));
         }
         kernel_keys.push(key);
+        sealing_keys.push(*sealing.to_vault());
         passports.push(cast::passport(name, &attested.body));
     }
     let manifest = cast::manifest(passports, policy);
@@ -109,10 +116,10 @@ fn prepare(variant: Variant, policy: &PolicySet) -> Result<Prepared, Halt> {
     };
     let mut world = World::new(origin, hosts);
     make_key(&mut world, variant)?;
-    let public_key = public_key(&world, &manifest)?;
+    let ready = key_ready(&world, &manifest)?;
     let witness = write_witness(&witness_file, &world.witness_tables)?;
     let disks = put_away(&mut world)?;
-    Ok(Prepared { manifest, disks, kernel_keys, public_key, witness })
+    Ok(Prepared { manifest, disks, kernel_keys, sealing_keys, ready, witness })
 }
 
 /// The cluster forms, makes its key, and governors activate it under the variant's floor.
@@ -138,7 +145,7 @@ fn make_key(world: &mut World, variant: Variant) -> Result<(), Halt> {
     if active { Ok(()) } else { Err(Halt::Sim(SimError::Shape("the key is not activated"))) }
 }
 
-fn public_key(world: &World, manifest: &ClusterManifest) -> Result<Vec<u8>, SimError> {
+fn key_ready(world: &World, manifest: &ClusterManifest) -> Result<KeyReady, SimError> {
     let mut state = dvm_governance::AuthorityState::genesis(manifest)
         .map_err(|_| SimError::Shape("the manifest does not hold"))?;
     let rows = world.hosts.first().map(|h| h.tables.recovered().log).unwrap_or_default();
@@ -148,7 +155,7 @@ fn public_key(world: &World, manifest: &ClusterManifest) -> Result<Vec<u8>, SimE
             .map_err(|_| SimError::Shape("the log does not fold"))?;
     }
     let record = state.key(&cast::id("demo")).ok_or(SimError::Shape("no key in the log"))?;
-    Ok(record.ready.public_key.0.clone())
+    Ok(record.ready.clone())
 }
 
 fn write_witness(file: &Path, tables: &Tables) -> Result<Vec<u8>, SimError> {

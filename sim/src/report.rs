@@ -73,12 +73,12 @@ pub fn outcome_json(outcome: &Outcome) -> Value {
 pub fn summary(summary: &Summary) -> String {
     let mut out = String::new();
     coverage(&mut out, &summary.coverage);
-    let [events, openings, stories, bundles] = summary.judged;
+    let [events, openings, stories, bundles, bans] = summary.judged;
     let rate = summary.seeds as f64 / summary.seconds.max(0.001);
     say!(out, "operations ended as {:?}", summary.ends);
     say!(
         out,
-        "judged {events} events, {openings} opening shares, {stories} pairs of stories, {bundles} bundles"
+        "judged {events} events, {openings} opening shares, {stories} pairs of stories, {bundles} bundles, {bans} bans"
     );
     say!(
         out,
@@ -99,7 +99,7 @@ pub fn summary(summary: &Summary) -> String {
 
 /// A campaign for programs.
 pub fn summary_json(summary: &Summary) -> Value {
-    let [events, openings, stories, bundles] = summary.judged;
+    let [events, openings, stories, bundles, bans] = summary.judged;
     let complaint = |(seed, c): (&u64, &dvm_sim::judge::Complaint)| json!({"seed": seed, "checker": c.checker, "what": c.what, "replay": replay(*seed)});
     json!({
         "seeds": summary.seeds,
@@ -109,6 +109,7 @@ pub fn summary_json(summary: &Summary) -> Value {
         "openings": openings,
         "stories": stories,
         "bundles": bundles,
+        "bans": bans,
         "ends": summary.ends,
         "coverage": coverage_json(&summary.coverage),
         "complaints": summary.complaints.iter().map(complaint).collect::<Vec<_>>(),
@@ -119,7 +120,8 @@ pub fn summary_json(summary: &Summary) -> Value {
 pub fn matrix(all: &BTreeMap<&str, Matrix>) -> String {
     let mut out = String::new();
     for (name, matrix) in all {
-        say!(out, "{name}: {} crash points, ended as {:?}", matrix.points, matrix.ends);
+        let Matrix { points, bans, ends, .. } = matrix;
+        say!(out, "{name}: {points} crash points, {bans} bans, ended as {ends:?}");
         for point in &matrix.bad {
             for line in &point.story {
                 say!(out, "    {line}");
@@ -147,7 +149,7 @@ pub fn matrix(all: &BTreeMap<&str, Matrix>) -> String {
 pub fn matrix_json(all: &BTreeMap<&str, Matrix>) -> Value {
     let row = |(name, matrix): (&&str, &Matrix)| {
         let bad = matrix.bad.iter().map(|p| format!("{p:?}")).collect::<Vec<_>>();
-        let row = json!({"points": matrix.points, "ends": matrix.ends, "complaints": bad});
+        let row = json!({"points": matrix.points, "bans": matrix.bans, "ends": matrix.ends, "complaints": bad});
         ((*name).to_owned(), row)
     };
     Value::Object(all.iter().map(row).collect())

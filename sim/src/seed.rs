@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use dvm_core::authority::KeyReady;
 use dvm_node::engine::ApiCall;
 use dvm_node::journal::Loaded;
 use dvm_node::witness::Witness;
@@ -10,6 +11,7 @@ use dvm_policy::PolicySet;
 use tempfile::TempDir;
 
 use crate::cast::{self, Variant, WITNESS};
+use crate::cheat::Secrets;
 use crate::coverage::Coverage;
 use crate::judge::{Asks, Complaint, Judge};
 use crate::liar::Liar;
@@ -49,13 +51,15 @@ pub struct Outcome {
     pub stories: u64,
     /// Evidence bundles that were verified.
     pub bundles: u64,
+    /// Bans that kernels said.
+    pub bans: u64,
     /// How the operations ended.
     pub ends: Vec<String>,
 }
 
 /// Who takes part, and whether their story is kept.
 pub(crate) struct Draw {
-    pub clients: fn(u64, &Plan, Vec<u8>) -> People,
+    pub clients: fn(u64, &Plan, KeyReady) -> People,
     pub told: bool,
 }
 
@@ -132,8 +136,12 @@ impl Stage {
             None => {}
         }
         let key = plan.liar.and_then(|(node, _)| prepared.kernel_keys.get(node)).cloned();
-        let liar = plan.liar.zip(key).map(|(liar, key)| Liar::new(seed, liar, key));
-        let people = (people.clients)(seed, &plan, prepared.public_key.clone());
+        let liar = plan.liar.zip(key).map(|(liar, key)| {
+            let cluster = dvm_core::codec::link_of(&prepared.manifest);
+            let secrets = Secrets { cluster, sealing: prepared.sealing_keys.clone() };
+            Liar::new(seed, liar, (key, secrets))
+        });
+        let people = (people.clients)(seed, &plan, prepared.ready.clone());
         let origin = Origin {
             seed,
             manifest: prepared.manifest.clone(),
@@ -187,6 +195,7 @@ pub(crate) fn outcome(world: World, seed: u64, complaint: Option<Complaint>) -> 
         openings: world.judge.openings,
         stories: world.judge.stories,
         bundles: world.bundles,
+        bans: world.judge.bans,
         ends: world.people.clients.iter().map(|c| c.state().to_owned()).collect(),
         coverage: world.coverage,
     }

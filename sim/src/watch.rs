@@ -1,9 +1,10 @@
 //! What the world tells the judge: kernels' calls and replies, wires, journals and engines' logs.
 
 use dvm_core::admission::Verdict;
+use dvm_core::authority::KeyReady;
 use dvm_core::call::{KernelCall, KernelReply, LevelReply};
 use dvm_core::frame::Envelope;
-use dvm_core::intent::{Act, CanonicalIntent};
+use dvm_core::intent::{Act, CanonicalIntent, Scheme};
 use dvm_core::receipt::PublishedResult;
 use dvm_core::run::{Proposal, RunKind};
 use dvm_core::trace::{Outcome, TraceRoot};
@@ -18,6 +19,23 @@ use crate::world::{Done, World};
 /// Log lines of an engine that refused an input as a whole.
 const REFUSALS: [&str; 5] =
     ["frame refused", "outcome refused", "denial refused", "hello refused", "peer is fenced"];
+
+/// What an intent asks of a key, and what is to be signed, if it asks that.
+pub(crate) struct Asked {
+    act: Act,
+    bytes: Option<Vec<u8>>,
+}
+
+impl Asked {
+    /// Whether these bytes are a signature of it by the key of these facts, or by its child at the act's path.
+    fn is_signed(&self, ready: &KeyReady, signature: &[u8]) -> bool {
+        let key = dvm_blame::signing_key(ready, self.act.path()).ok();
+        let signed = key.zip(self.bytes.as_ref()).map(|(key, bytes)| {
+            dvm_blame::verify_signature(ready.backend.into(), &key, bytes, signature).is_ok()
+        });
+        signed.unwrap_or(false)
+    }
+}
 
 impl World {
     /// An engine's effects for one request or message.
@@ -68,11 +86,16 @@ impl World {
     }
 
     fn learn_intent(&mut self, intent: &CanonicalIntent, content: Option<&[u8]>) {
-        let link = codec::link_of(intent);
-        if let (Act::SignMessage { .. }, Some(content)) = (&intent.act, content) {
-            self.contents.insert(link, content.to_vec());
+        let Ok(parsed) = dvm_act::parse(intent, content) else { return };
+        let (link, act) = (codec::link_of(intent), intent.act.clone());
+        if act.makes_key() {
+            return;
+        }
+        let bytes = parsed.bytes_to_sign().map(<[u8]>::to_vec);
+        if bytes.is_some() {
             self.judge.expect(link);
         }
+        self.asked.insert(link, Asked { act, bytes });
     }
 
     fn learn_run(&mut self, proposal: &Proposal) {
@@ -86,7 +109,9 @@ impl World {
             intent: header.intent,
             participants: header.participants.clone(),
             publishes,
-            makes_key: !self.contents.contains_key(&header.intent),
+            signs_with: self.asked.get(&header.intent).map(|of| of.act.key_id().clone()),
+            multiplies: self.plan.variant.backend.scheme() == Scheme::Ecdsa,
+            material: header.kind.material(),
         };
         // Runs only teach the judge; it has nothing against one.
         let _ = self.judge.see(Fact::Run(run));
@@ -122,22 +147,41 @@ impl World {
                     self.judge.see(Fact::Tombstoned { node: name, intent })?;
                 }
             }
-            KernelReply::Level(level) => self.watch_level(name, level)?,
+            KernelReply::Started { execution_id, .. } => {
+                self.judge.see(Fact::Started { node: name, execution: *execution_id })?;
+            }
+            KernelReply::Level(level) => self.watch_level(name, call, level)?,
             _ => {}
         }
         Ok(())
     }
 
-    fn watch_level(&mut self, node: NodeId, level: &LevelReply) -> Done {
+    fn watch_level(&mut self, node: NodeId, call: &KernelCall, level: &LevelReply) -> Done {
+        if let Some(header) = &level.header {
+            let (execution, level) = (header.body.execution_id, header.body.level);
+            self.judge.see(Fact::Performed { node: node.clone(), execution, level })?;
+        }
+        for ban in &level.bans {
+            let (culprit, key) = (ban.body.culprit.clone(), ban.body.key_id.clone());
+            self.judge.see(Fact::Banned { node: node.clone(), culprit, key })?;
+        }
         for event in &level.permits {
             let context = codec::link_of(&event.context);
             let (node, permit) = (node.clone(), event.step_permit);
             self.judge.see(Fact::Permit { node, permit, context })?;
         }
         for result in &level.results {
-            if let Outcome::Fault { code, blame: Some(culprit) } = &result.outcome {
-                let (by, culprit, what) = (node.clone(), culprit.clone(), code.to_string());
-                self.judge.see(Fact::Blamed { by, culprit, what })?;
+            let Outcome::Fault { code, blame } = &result.outcome else { continue };
+            match (blame, call) {
+                (Some(culprit), _) => {
+                    let (by, culprit, what) = (node.clone(), culprit.clone(), code.to_string());
+                    self.judge.see(Fact::Blamed { by, culprit, what })?;
+                }
+                (None, KernelCall::OpenResult { execution_id, .. }) => {
+                    let (node, execution) = (node.clone(), *execution_id);
+                    self.judge.see(Fact::FailedUnnamed { node, execution })?;
+                }
+                (None, _) => {}
             }
         }
         if let Some(grant) = level.publication.as_ref().filter(|p| p.body.verdict == Verdict::Allow)
@@ -159,13 +203,10 @@ impl World {
         intent: Link,
         (result, publication): (&[u8], Option<B32>),
     ) -> Done {
-        let verifies = match self.contents.get(&intent) {
-            Some(content) => {
-                let suite = self.plan.variant.backend.into();
-                dvm_blame::verify_signature(suite, &self.people.public_key, content, result).is_ok()
-            }
+        let verifies = match (self.asked.get(&intent), &self.people.key) {
+            (Some(asked), Some(ready)) => asked.is_signed(ready, result),
             // A key's facts are checked by the kernels that certify them into the log.
-            None => true,
+            _ => true,
         };
         let (node, result) = (node.clone(), result.to_vec());
         self.judge.see(Fact::Result { node, intent, result, publication, verifies })?;

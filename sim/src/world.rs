@@ -30,7 +30,7 @@ use crate::network::Network;
 use crate::people::People;
 use crate::plan::{Fault, Plan};
 use crate::story::Story;
-use crate::{SimError, disk, limit};
+use crate::{SimError, disk, limit, watch};
 
 /// How often time alone is an input.
 const TICK_MS: u64 = 50;
@@ -106,8 +106,8 @@ pub struct World {
     pub(crate) hostile: Memory,
     /// Evidence bundles verified.
     pub(crate) bundles: u64,
-    /// Content by intent, for whoever verifies a signature.
-    pub(crate) contents: BTreeMap<Link, Vec<u8>>,
+    /// What is asked of keys, by intent, for whoever verifies a signature.
+    pub(crate) asked: BTreeMap<Link, watch::Asked>,
     witness: Witness,
     queue: BTreeMap<(u64, u64), Event>,
     next: u64,
@@ -133,7 +133,7 @@ impl World {
             healed: false,
             copies: BTreeMap::new(),
             witness_tables: Tables::default(),
-            contents: BTreeMap::new(),
+            asked: BTreeMap::new(),
             signed_approvals: Vec::new(),
             hostile: Memory::default(),
             bundles: 0,

@@ -2,12 +2,14 @@
 //! seeds that once found a bug stay well.
 
 use dvm_sim::coverage::{Coverage, Kind};
-use dvm_sim::{Outcome, Stage};
+use dvm_sim::plan::Plan;
+use dvm_sim::{Outcome, Stage, Variant};
 
 /// Enough seeds for every kind of fault, at their rates.
 const SEEDS: u64 = 40;
 
-/// Seeds that found something, and what.
+/// Seeds that found something, and what. Ids have changed since, and ECDSA keys took the place of some others: where
+/// that changed who comes first, a seed's story is not the one it found any more, and it is one seed among many.
 const FOUND: [(u64, &str); 31] = [
     (8, "a full disk under one kernel ended the operation there for ever, as denied"),
     (300, "a node whose share was out never heard that another try was published"),
@@ -57,7 +59,8 @@ fn run(stage: &mut Stage, seed: u64) -> Outcome {
 fn the_same_seed_gives_the_same_hash_and_another_seed_another() {
     let (mut one, mut two) = (Stage::new().unwrap(), Stage::new().unwrap());
     let mut hashes = std::collections::BTreeSet::new();
-    for seed in 100..106 {
+    let first_of = |variant| (100..).find(|seed| Plan::of(*seed).variant == variant).unwrap();
+    for seed in Variant::ALL.map(first_of) {
         let first = run(&mut one, seed);
         let second = run(&mut two, seed);
         assert_eq!((first.hash, first.events), (second.hash, second.events), "seed {seed}");

@@ -1,8 +1,9 @@
 //! What a judge is told.
 
 use dvm_core::admission::Purpose;
+use dvm_core::run::Material;
 use dvm_core::trace::TraceRoot;
-use dvm_core::{B32, Link, NodeId, ReasonCode};
+use dvm_core::{B32, KeyId, Link, NodeId, ReasonCode};
 
 /// A run, as a kernel was asked to start it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +16,19 @@ pub struct RunFacts {
     pub participants: Vec<NodeId>,
     /// For a publication: the act run and the result's name.
     pub publishes: Option<(B32, B32)>,
+    /// The key that it signs with; none where it is about a new key.
+    pub signs_with: Option<KeyId>,
+    /// Whether its signers multiply in pairs, so that every altered word of it shows in the rounds themselves.
+    pub multiplies: bool,
+    /// The one-time material that it takes.
+    pub material: Option<Material>,
+}
+
+impl RunFacts {
     /// Whether it is about a new key.
-    pub makes_key: bool,
+    pub fn makes_key(&self) -> bool {
+        self.signs_with.is_none()
+    }
 }
 
 /// What one signed level says to all.
@@ -70,6 +82,38 @@ pub enum Fact {
         permit: B32,
         /// For what.
         context: Link,
+    },
+    /// A kernel started a run.
+    Started {
+        /// Whose.
+        node: NodeId,
+        /// Which.
+        execution: B32,
+    },
+    /// A kernel performed a level.
+    Performed {
+        /// Whose.
+        node: NodeId,
+        /// Of which run.
+        execution: B32,
+        /// Which.
+        level: u16,
+    },
+    /// A kernel banned a signer from a key.
+    Banned {
+        /// Whose.
+        node: NodeId,
+        /// Whom.
+        culprit: NodeId,
+        /// From what.
+        key: KeyId,
+    },
+    /// The last check of a publication failed at a kernel and names nobody.
+    FailedUnnamed {
+        /// Whose.
+        node: NodeId,
+        /// The publication run.
+        execution: B32,
     },
     /// A kernel said yes at the gate.
     Granted {
@@ -135,7 +179,7 @@ pub enum Fact {
         /// What.
         root: Box<TraceRoot>,
     },
-    /// A kernel or engine names a culprit.
+    /// A kernel names a culprit, for what another kernel signed.
     Blamed {
         /// Who.
         by: NodeId,

@@ -23,7 +23,9 @@ fn run(execution: u8, publishes: Option<(B32, B32)>) -> Fact {
         intent: link("intent"),
         participants: vec![node("n1"), node("n2")],
         publishes,
-        makes_key: false,
+        signs_with: Some(crate::cast::id("demo")),
+        multiplies: true,
+        material: None,
     })
 }
 
@@ -304,4 +306,136 @@ fn no_internal_and_bundles_verify_complain() {
     };
     judge.see(bundle(None)).unwrap();
     complains(&mut judge, bundle(Some("no")), "bundles-verify");
+}
+
+fn key() -> dvm_core::KeyId {
+    crate::cast::id("demo")
+}
+
+fn banned(name: &str, culprit: &str) -> Fact {
+    Fact::Banned { node: node(name), culprit: node(culprit), key: key() }
+}
+
+fn performed(name: &str, execution: u8, level: u16) -> Fact {
+    Fact::Performed { node: node(name), execution: b32(execution), level }
+}
+
+fn started(name: &str, execution: u8) -> Fact {
+    Fact::Started { node: node(name), execution: b32(execution) }
+}
+
+#[test]
+fn bans_hold_complains_about_a_start_and_about_a_level_with_whom_the_kernel_banned() {
+    let mut judge = judge(Asks::default());
+    judge.distrust(node("n2"));
+    judge.see(started("n1", 1)).unwrap();
+    judge.see(performed("n1", 1, 1)).unwrap();
+    judge.see(banned("n1", "n2")).unwrap();
+    complains(&mut judge, started("n1", 1), "bans-hold");
+    complains(&mut judge, performed("n1", 1, 2), "bans-hold");
+    // A ban is its kernel's own, and what is held with the banned one is published all the same.
+    judge.see(performed("n2", 1, 2)).unwrap();
+    judge.see(performed("n1", 2, 2)).unwrap();
+    assert_eq!(judge.bans, 1);
+    judge.rolled_back(node("n1"));
+    judge.see(performed("n1", 1, 2)).unwrap();
+}
+
+#[test]
+fn bans_hold_lets_a_banned_one_make_and_sign_with_another_key() {
+    let mut judge = judge(Asks::default());
+    judge.distrust(node("n2"));
+    judge.see(banned("n1", "n2")).unwrap();
+    for (execution, signs_with) in [(5, None), (6, Some(crate::cast::id("other")))] {
+        let Fact::Run(mut other) = run(execution, None) else { unreachable!() };
+        other.signs_with = signs_with;
+        judge.see(Fact::Run(other)).unwrap();
+        judge.see(started("n1", execution)).unwrap();
+        judge.see(performed("n1", execution, 2)).unwrap();
+    }
+}
+
+#[test]
+fn bans_hold_complains_about_signers_that_start_again_after_they_failed_together() {
+    let mut judge = judge(Asks::default());
+    judge.see(run(3, None)).unwrap();
+    let Fact::Run(mut others) = run(4, None) else { unreachable!() };
+    others.participants = vec![node("n1"), node("n3")];
+    judge.see(Fact::Run(others)).unwrap();
+    judge.see(started("n1", 3)).unwrap();
+    judge.see(Fact::FailedUnnamed { node: node("n1"), execution: b32(2) }).unwrap();
+    complains(&mut judge, started("n1", 3), "bans-hold");
+    judge.see(started("n1", 4)).unwrap();
+    judge.see(started("n2", 3)).unwrap();
+    // What they had begun before may end.
+    judge.see(performed("n1", 3, 2)).unwrap();
+}
+
+#[test]
+fn honest_never_blamed_complains_about_a_ban_of_whoever_only_has_a_bad_runtime_or_an_old_directory()
+{
+    let mut judge = judge(Asks::default());
+    judge.distrust_runtime(node("n2"));
+    judge.rolled_back(node("n3"));
+    let by = node("n1");
+    let named = Fact::Blamed { by, culprit: node("n2"), what: "a share".into() };
+    complains(&mut judge, named, "honest-never-blamed");
+    complains(&mut judge, banned("n1", "n2"), "honest-never-blamed");
+    complains(&mut judge, banned("n1", "n3"), "honest-never-blamed");
+    judge.distrust(node("n2"));
+    judge.see(banned("n1", "n2")).unwrap();
+    judge.see(banned("n2", "n1")).unwrap();
+}
+
+#[test]
+fn cheats_show_complains_about_a_run_that_ends_well_at_whom_it_was_lied_to() {
+    let mut judge = judge(Asks::default());
+    judge.lied_to(node("n1"), b32(1), 3);
+    judge.see(performed("n1", 1, 3)).unwrap();
+    judge.lied_to(node("n1"), b32(1), 2);
+    judge.see(performed("n1", 1, 2)).unwrap();
+    judge.see(performed("n2", 1, 3)).unwrap();
+    complains(&mut judge, performed("n1", 1, 3), "cheats-show");
+    judge.see(granted("n2")).unwrap();
+    complains(&mut judge, granted("n1"), "cheats-show");
+    judge.distrust(node("n1"));
+    judge.see(performed("n1", 1, 3)).unwrap();
+}
+
+#[test]
+fn cheats_show_asks_of_signers_that_do_not_multiply_only_that_they_do_not_grant() {
+    let mut judge = judge(Asks::default());
+    let Fact::Run(mut plain) = run(1, None) else { unreachable!() };
+    plain.multiplies = false;
+    judge.see(Fact::Run(plain)).unwrap();
+    judge.lied_to(node("n1"), b32(1), 1);
+    judge.see(performed("n1", 1, 3)).unwrap();
+    complains(&mut judge, granted("n1"), "cheats-show");
+}
+
+/// Act run 3 or 5 with a piece of a batch.
+fn takes(execution: u8, batch: u8, index: u32) -> Fact {
+    let Fact::Run(mut with) = run(execution, None) else { unreachable!() };
+    with.material = Some(dvm_core::run::Material { batch: b32(batch), index });
+    Fact::Run(with)
+}
+
+#[test]
+fn one_time_ids_complains_about_material_in_two_runs_even_after_a_rollback() {
+    for (batch, index, again) in [(7, 0, true), (7, 1, false), (8, 0, false)] {
+        let mut judge = judge(Asks::default());
+        judge.see(takes(3, 7, 0)).unwrap();
+        judge.see(takes(5, batch, index)).unwrap();
+        judge.rolled_back(node("n1"));
+        judge.see(said("n1", (3, 1), 1, b"one")).unwrap();
+        judge.see(said("n1", (3, 1), 1, b"one")).unwrap();
+        // Another's part of the same piece is another's.
+        judge.see(said("n2", (5, 1), 1, b"two")).unwrap();
+        let second = said("n1", (5, 1), 1, b"three");
+        if again {
+            complains(&mut judge, second, "one-time-ids");
+        } else {
+            judge.see(second).unwrap();
+        }
+    }
 }

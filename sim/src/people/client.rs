@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dvm_core::admission::Purpose;
-use dvm_core::intent::{Act, Backend};
-use dvm_core::{Link, ReasonCode};
+use dvm_core::intent::{Act, Backend, Scheme};
+use dvm_core::{Address20, Link, ReasonCode};
 use dvm_node::engine::{ApiCall, ApiReply, Submission};
 use dvm_policy::Role;
 use serde_json::Value;
@@ -23,9 +23,35 @@ use crate::world::{Done, Halt, World};
 pub(crate) enum Wanted {
     /// This content signed by the prepared key.
     Signature(Vec<u8>),
+    /// This unsigned transaction signed by the prepared key's child at this path.
+    Transaction(Vec<u8>, Vec<u32>),
     /// A new key.
     Key(String, Backend),
 }
+
+impl Wanted {
+    /// A signature by keys of this backend, over something with this name in it.
+    pub(crate) fn signature(backend: Backend, name: [u8; 8]) -> Self {
+        match backend.scheme() {
+            Scheme::Schnorr => Self::Signature(name.to_vec()),
+            Scheme::Ecdsa => {
+                let [index, ..] = name;
+                // Half of them by the key itself, half by one of its children.
+                let path = if index < 128 { Vec::new() } else { vec![44, 60, u32::from(index)] };
+                Self::Transaction([&PAYS.0[..], &name, &PAYS.1].concat(), path)
+            }
+        }
+    }
+}
+
+/// An unsigned legacy transaction, EIP-155's example, without the first eight bytes of who is paid.
+const PAYS: ([u8; 12], [u8; 25]) = (
+    [0xec, 9, 0x85, 4, 0xa8, 0x17, 0xc8, 0, 0x82, 0x52, 8, 0x94],
+    [
+        0x35, 0x35, 0x35, 0x35, 0x35, 0x35, 0x35, 0x35, 0x35, 0x35, 0x35, 0x35, 0x88, 0x0d, 0xe0,
+        0xb6, 0xb3, 0xa7, 0x64, 0, 0, 0x80, 1, 0x80, 0x80,
+    ],
+);
 
 /// One client.
 pub(crate) struct Client {
@@ -111,6 +137,18 @@ impl Client {
                 };
                 (act, Some(content.clone()))
             }
+            Wanted::Transaction(payload, path) => {
+                let act = Act::SignEvmTransaction {
+                    key_id: cast::id("demo"),
+                    key_epoch: 1,
+                    path: path.clone(),
+                    // Its node knows the account.
+                    from: Address20::default(),
+                    transaction: Link::of_raw(payload),
+                    len: payload.len() as u64,
+                };
+                (act, Some(payload.clone()))
+            }
             Wanted::Key(name, backend) => {
                 let (key_id, backend) = (cast::id(name), *backend);
                 (Act::KeyGenerate { key_id, backend, threshold: 2, roster: Vec::new() }, None)
@@ -137,11 +175,16 @@ pub(crate) fn draw(dice: &mut Dice, plan: &Plan) -> Vec<Client> {
     let mut clients: Vec<Client> = Vec::new();
     for n in 0..count {
         let wanted = if n == 0 && dice.permille(120) {
-            let backend =
-                if dice.permille(700) { Backend::FrostEd25519 } else { Backend::FrostSecp256k1Tr };
+            // A key with pairs costs as much as twenty seeds.
+            let backend = match dice.below(1_000) {
+                0..700 => Backend::FrostEd25519,
+                700..990 => Backend::FrostSecp256k1Tr,
+                _ => Backend::Dkls23Secp256k1,
+            };
             Wanted::Key(format!("new-{n}"), backend)
         } else {
-            Wanted::Signature(dice.bytes32()[..8].to_vec())
+            let [a, b, c, d, e, f, g, h, ..] = dice.bytes32();
+            Wanted::signature(plan.variant.backend, [a, b, c, d, e, f, g, h])
         };
         let mut client = Client::new(dice.index(3), format!("k-{n}"), wanted);
         client.begins_ms = dice.below(if n == 0 { 50 } else { 1_500 });
