@@ -61,7 +61,8 @@ impl Transaction {
             erc20_party: call.map(|call| call.party.into_array()),
             erc20_amount: call.and_then(|call| call.amount.try_into().ok()),
             // 256 at most.
-            erc20_bits: call.map_or(0, |call| call.amount.bit_len() as u16),
+            erc20_bits: call
+                .map_or(0, |call| u16::try_from(call.amount.bit_len()).unwrap_or(u16::MAX)),
         }
     }
 }

@@ -413,8 +413,14 @@ fn policies_are_told_what_people_read() {
         selector: Some([0xa9, 0x05, 0x9c, 0xbb]),
         erc20_kind: Some(Erc20Kind::Transfer),
         erc20_party: Some([0x11; 20]),
+        // 64 bits do not hold it, so a policy that compares it with a bound denies.
+        erc20_amount: None,
+        erc20_bits: 256,
     };
     assert_eq!(facts, want);
+    let small = erc20("a9059cbb", U256::from(7));
+    let facts = parse_dynamic(|fields| fields.data = small).unwrap().facts();
+    assert_eq!((facts.erc20_amount, facts.erc20_bits), (Some(7), 3));
     assert!(!facts.creates_contract());
     let creates = |fields: &mut DynamicFee| {
         (fields.to, fields.data) = (TxKind::Create, erc20("a9059cbb", U256::from(1)));

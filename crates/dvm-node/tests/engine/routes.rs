@@ -19,20 +19,21 @@ fn transfers() -> Floor {
 
 const ECDSA: Backend = Backend::Dkls23Secp256k1;
 
-fn flip(bytes: &mut Vec<u8>) {
+/// What a liar does to a payload.
+type Change = fn(&mut Vec<u8>);
+
+const FLIP: Change = |bytes| {
     if let Some(byte) = bytes.get_mut(3) {
         *byte ^= 1;
     }
-}
-
-fn nothing(_: &mut Vec<u8>) {}
+};
+const NOTHING: Change = |_| {};
 
 /// The liar changes what it says in one level of an act, or of a publication.
 fn lie_in(net: &mut Net, (act, at): (bool, u16), private: bool) {
     net.lies(LIAR, move |_, of_act, message| match message {
         PeerMessage::Frame(frame) if act == of_act && frame.header.body.level == at => {
-            let to_all: fn(&mut Vec<u8>) = if private { nothing } else { flip };
-            let to_one: fn(&mut Vec<u8>) = if private { flip } else { nothing };
+            let (to_all, to_one) = if private { (NOTHING, FLIP) } else { (FLIP, NOTHING) };
             let told = retold_whole(&frame, (to_all, to_one), |_| ());
             vec![PeerMessage::Frame(Box::new(told))]
         }
@@ -147,7 +148,7 @@ fn set_that_a_peers_kernel_refuses_is_left_for_another_and_the_peer_is_not_left_
         let view = net.sign("n1", "s-9", "demo", b"m");
         assert_eq!((&view["state"], &view["attempt"]), (&json!("Published"), &json!(1)));
         let together = |node: &&str| view["signers"].as_array().unwrap().contains(&json!(node));
-        assert!(!["n2", "n3"].iter().all(|node| together(&node)), "{view:#}");
+        assert!(!["n2", "n3"].iter().all(together), "{view:#}");
     }
 }
 
