@@ -223,8 +223,8 @@ impl Engine {
         }
     }
 
-    /// This node's share is out and a signer cheated, known or not: published all the same if its kernel has the result, which it may
-    /// still be working on.
+    /// This node's share is out and a signer cheated, known or not: published all the same if its kernel has the result,
+    /// which it may still be working on.
     pub(super) fn opening_failed(&mut self, run_id: &B32) {
         let Some(run) = self.runs.get(run_id) else { return };
         let cancelled = matches!(run.events.last(), Some(TraceEvent::Cancel(_)));
