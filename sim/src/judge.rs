@@ -234,7 +234,8 @@ impl Judge {
         let Some(run) = self.runs.get(&execution).cloned() else { return Ok(()) };
         self.on_material(node, &run)?;
         match (run.publishes, run.makes_key(), level) {
-            (None, false, 1) => self.on_nonce(node, execution, broadcast),
+            // With material there is none to show: the level says the result's name, the same at every signer.
+            (None, false, 1) if run.material.is_none() => self.on_nonce(node, execution, broadcast),
             (Some((act, _)), makes_key, 2) => {
                 self.on_opening(node, &run)?;
                 if makes_key { Ok(()) } else { self.on_share(node, act, broadcast) }
