@@ -23,8 +23,9 @@ use dvm_core::run::{Boot, Material};
 const SHELVES_MAX: usize = 64;
 /// A set that this node has not started a signature with for so long is not kept in stock any more.
 const USED_MS: u64 = 3_600_000;
-/// The longest pause after refills that failed.
-const PAUSE_MS_MAX: u64 = 600_000;
+/// The longest pause after refills that failed. Most fail because a signer's kernel has just started anew, which says
+/// nothing of the next one.
+const PAUSE_MS_MAX: u64 = 30_000;
 /// The first one.
 const PAUSE_MS: u64 = 2_000;
 

@@ -31,8 +31,8 @@ use super::{Engine, Operation, Token, Want};
 pub const SYSTEM_TENANT: &str = "system";
 /// How often the kernel is asked what it has in stock.
 const STATUS_MS: u64 = 5_000;
-/// A batch that is not made by then never is: peers and kernels forget it.
-const REFILL_TTL_MS: u64 = 60_000;
+/// A batch that is not made by then never is: peers and kernels forget it, and this node has the next one made.
+const REFILL_TTL_MS: u64 = 20_000;
 /// So long at most a batch's level waits for other work of the kernel: well under the deadlines of a level.
 const GIVE_WAY_MS: u64 = 250;
 /// Pieces of one batch while something is being signed here: the kernel is busy with one level of it for milliseconds.

@@ -95,29 +95,37 @@ fn campaign(options: &Options) -> Value {
     let bar = ProgressBar::new(options.kills);
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} kills [{elapsed}] {msg}");
     bar.set_style(style.unwrap());
+    let kill = |fleet: &mut Fleet<'_>| kill_under_load(fleet, &load, options, &bar);
+    let mut report = judged(&mut fleet, &load, options, kill);
+    bar.finish_and_clear();
+    report["seconds"] = started.elapsed().as_secs().into();
+    report
+}
+
+/// Clients at work while processes are killed, until that is enough and all are up again; then the whole audit.
+fn judged<'a>(
+    fleet: &mut Fleet<'a>,
+    load: &Load<'a>,
+    options: &Options,
+    kill: impl FnOnce(&mut Fleet<'a>),
+) -> Value {
     let requests: Vec<Request> = std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..options.clients)
-            .map(|client| {
-                let load = &load;
-                scope.spawn(move || load.client(client))
-            })
-            .collect();
-        kill_under_load(&mut fleet, &load, options, &bar);
+        let clients: Vec<_> =
+            (0..options.clients).map(|client| scope.spawn(move || load.client(client))).collect();
+        kill(fleet);
         fleet.all_up();
         load.stop.store(true, Relaxed);
         clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
     });
-    bar.finish_and_clear();
-    let mut audit = Audit::new(&site);
+    let mut audit = Audit::new(load.site);
     audit.problems(&mut fleet.problems);
-    let requests = audit.settle(&load, requests);
+    let requests = audit.settle(load, requests);
     audit.judge(&requests);
     audit.wire();
     let mut report = audit.report;
     report["seed"] = options.seed.into();
     report["clients"] = options.clients.into();
     report["kills"] = fleet.report();
-    report["seconds"] = started.elapsed().as_secs().into();
     report
 }
 

@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use super::audit::Audit;
 use super::fleet::{Fleet, Victim};
-use super::load::{Load, Request, Wanted};
-use super::{Options, Seeded, stopped_site, table};
+use super::load::{Load, Wanted};
+use super::{Options, Seeded, judged, stopped_site, table};
 use crate::site::{Site, bin_dir};
 
 /// Signatures by a presignature in an ordinary test run.
@@ -72,25 +71,9 @@ fn campaign(options: &Options, wanted: u64) -> Value {
         ProgressStyle::with_template("{bar:30} {pos}/{len} presignatures [{elapsed}] {msg}");
     bar.set_style(style.unwrap());
     let mut random = Seeded(options.seed);
-    let requests: Vec<Request> = std::thread::scope(|scope| {
-        let load = &load;
-        let clients: Vec<_> =
-            (0..options.clients).map(|client| scope.spawn(move || load.client(client))).collect();
-        kill_until_spent(&mut fleet, load, (wanted, &mut random), &bar);
-        fleet.all_up();
-        load.stop.store(true, Relaxed);
-        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
-    });
+    let kill = |fleet: &mut Fleet<'_>| kill_until_spent(fleet, &load, (wanted, &mut random), &bar);
+    let mut report = judged(&mut fleet, &load, options, kill);
     bar.finish_and_clear();
-    let mut audit = Audit::new(&site);
-    audit.problems(&mut fleet.problems);
-    let requests = audit.settle(&load, requests);
-    audit.judge(&requests);
-    audit.wire();
-    let mut report = audit.report;
-    report["seed"] = options.seed.into();
-    report["clients"] = options.clients.into();
-    report["kills"] = fleet.report();
     report["checked"]["signatures by a presignature"] = load.spent.load(Relaxed).into();
     report["seconds"] = started.elapsed().as_secs().into();
     report
