@@ -430,7 +430,7 @@ fn one_time_ids_complains_about_material_in_two_runs_even_after_a_rollback() {
         judge.see(said("n1", (3, 1), 1, b"one")).unwrap();
         judge.see(said("n1", (3, 1), 1, b"one")).unwrap();
         // The level says the result's name, which is the same at all.
-        judge.see(said("n2", (3, 1), 1, b"one")).unwrap();
+        judge.see(said("n3", (3, 1), 1, b"one")).unwrap();
         // Another's part of the same piece is another's.
         judge.see(said("n2", (5, 1), 1, b"two")).unwrap();
         let second = said("n1", (5, 1), 1, b"three");
