@@ -31,9 +31,9 @@ use crate::store::{Draft, Kind};
 const PIECES_MAX: usize = 4_096;
 /// A piece that nobody took for so long is forgotten: what is made ahead is made for the signatures of the next minutes.
 const AGE_MS_MAX: u64 = 600_000;
-/// Batches that are made at the same time: 128 products of 80 kB said and heard, each held twice or three times on the
-/// way, are some 25 MB a batch.
-const PREPARED_AT_ONCE: usize = 2;
+/// Batches that are made at the same time, of which every other holder may have asked for one: 128 products of 80 kB said
+/// and heard, each held twice or three times on the way, are some 25 MB a batch.
+const PREPARED_AT_ONCE: usize = 4;
 /// Multiplications of one batch with others, pieces times peers. So many first words fit one frame whoever takes part,
 /// and no item hears the second round before it heard the first.
 const PRODUCTS_MAX: usize = 128;

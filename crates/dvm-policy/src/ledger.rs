@@ -8,43 +8,66 @@
 //! committed, for an hour after. Limits are per peer: with a local limit L the cluster can spend up
 //! to n·L/t.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dvm_core::{KeyId, Link, ReasonCode};
-use serde::{Deserialize, Serialize};
 
 /// The rolling window.
 const HOUR_MS: u64 = 3_600_000;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Entry {
-    /// Admitted; may still happen.
-    Reserved,
-    /// Happened, or may have, at this time.
-    Committed(u64),
+/// The executions of one key that count, and those that are about to stop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Spending {
+    /// Every intent that counts; with the time at which it happened, or may have, once it is committed.
+    entries: BTreeMap<Link, Option<u64>>,
+    /// The committed ones, oldest first: what is over is found without looking at the rest.
+    by_time: BTreeSet<(u64, Link)>,
 }
 
-impl Entry {
-    fn counts(self, now_ms: u64) -> bool {
-        match self {
-            Self::Reserved => true,
-            // A clock that went back keeps the entry: it ages only by time that passed.
-            Self::Committed(at) => now_ms.saturating_sub(at) < HOUR_MS,
+impl Spending {
+    /// The committed ones that do not count any more. A clock that went back keeps an entry: it ages only by time that
+    /// passed.
+    fn over(&self, now_ms: u64) -> impl Iterator<Item = &(u64, Link)> {
+        let last = now_ms.checked_sub(HOUR_MS);
+        self.by_time.iter().take_while(move |(at, _)| last.is_some_and(|last| *at <= last))
+    }
+
+    fn used_by_others(&self, intent: &Link, now_ms: u64) -> usize {
+        let over = self.over(now_ms).filter(|(_, of)| of != intent).count();
+        let others = self.entries.len() - usize::from(self.entries.contains_key(intent));
+        others - over
+    }
+
+    /// Forgets what does not count any more, apart from `intent`.
+    fn sweep(&mut self, intent: &Link, now_ms: u64) {
+        let over = self.over(now_ms).filter(|(_, of)| of != intent);
+        for entry in over.copied().collect::<Vec<_>>() {
+            self.by_time.remove(&entry);
+            self.entries.remove(&entry.1);
         }
+    }
+
+    fn commit(&mut self, intent: &Link, now_ms: u64) -> Option<()> {
+        let at = self.entries.get_mut(intent)?;
+        let before = at.replace(now_ms);
+        if let Some(before) = before {
+            self.by_time.remove(&(before, *intent));
+        }
+        self.by_time.insert((now_ms, *intent));
+        Some(())
     }
 }
 
 /// What this node has reserved and spent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
-    keys: BTreeMap<KeyId, BTreeMap<Link, Entry>>,
+    keys: BTreeMap<KeyId, Spending>,
 }
 
 impl Ledger {
     /// Executions of this key that count now, apart from those of `intent` itself.
     pub fn used_by_others(&self, key_id: &KeyId, intent: &Link, now_ms: u64) -> u32 {
-        let entries = self.keys.get(key_id).into_iter().flatten();
-        let counted = entries.filter(|(of, entry)| *of != intent && entry.counts(now_ms)).count();
+        let counted = self.keys.get(key_id).map_or(0, |key| key.used_by_others(intent, now_ms));
         u32::try_from(counted).unwrap_or(u32::MAX)
     }
 
@@ -63,9 +86,9 @@ impl Ledger {
         if others >= cap {
             return Err(ReasonCode::ResourceLimit);
         }
-        let entries = self.keys.entry(key_id.clone()).or_default();
-        entries.retain(|of, entry| *of == intent || entry.counts(now_ms));
-        entries.entry(intent).or_insert(Entry::Reserved);
+        let key = self.keys.entry(key_id.clone()).or_default();
+        key.sweep(&intent, now_ms);
+        key.entries.entry(intent).or_insert(None);
         Ok(others.saturating_add(1))
     }
 
@@ -74,9 +97,8 @@ impl Ledger {
     /// # Errors
     /// `NOT_FOUND` without a reservation.
     pub fn commit(&mut self, key_id: &KeyId, intent: &Link, now_ms: u64) -> Result<(), ReasonCode> {
-        let entry = self.keys.get_mut(key_id).and_then(|entries| entries.get_mut(intent));
-        *entry.ok_or(ReasonCode::NotFound)? = Entry::Committed(now_ms);
-        Ok(())
+        let key = self.keys.get_mut(key_id).ok_or(ReasonCode::NotFound)?;
+        key.commit(intent, now_ms).ok_or(ReasonCode::NotFound)
     }
 
     /// Gives a reservation back: this node provably revealed nothing.
@@ -84,12 +106,12 @@ impl Ledger {
     /// # Errors
     /// `NOT_FOUND` without a reservation; `REPLAY_OR_CONFLICT` once it is spent.
     pub fn give_back(&mut self, key_id: &KeyId, intent: &Link) -> Result<(), ReasonCode> {
-        let entries = self.keys.get_mut(key_id).ok_or(ReasonCode::NotFound)?;
-        match entries.get(intent) {
+        let key = self.keys.get_mut(key_id).ok_or(ReasonCode::NotFound)?;
+        match key.entries.get(intent) {
             None => Err(ReasonCode::NotFound),
-            Some(Entry::Committed(_)) => Err(ReasonCode::ReplayOrConflict),
-            Some(Entry::Reserved) => {
-                entries.remove(intent);
+            Some(Some(_)) => Err(ReasonCode::ReplayOrConflict),
+            Some(None) => {
+                key.entries.remove(intent);
                 Ok(())
             }
         }
@@ -125,6 +147,21 @@ mod tests {
         assert_eq!(ledger.used_by_others(&key(), &intent(2), 1_000 + HOUR_MS - 1), 1);
         assert_eq!(ledger.used_by_others(&key(), &intent(2), 1_000 + HOUR_MS), 0);
         assert_eq!(ledger.reserve(&key(), intent(2), 1, 1_000 + HOUR_MS), Ok(1));
+    }
+
+    #[test]
+    fn a_later_commit_moves_the_time_and_a_clock_that_went_back_ends_nothing() {
+        let mut ledger = Ledger::default();
+        ledger.reserve(&key(), intent(1), 1, 0).unwrap();
+        ledger.commit(&key(), &intent(1), 1_000).unwrap();
+        ledger.commit(&key(), &intent(1), 2_000).unwrap();
+        assert_eq!(ledger.used_by_others(&key(), &intent(2), 1_000 + HOUR_MS), 1);
+        assert_eq!(ledger.used_by_others(&key(), &intent(2), 2_000 + HOUR_MS), 0);
+        assert_eq!(ledger.used_by_others(&key(), &intent(1), 2_000), 0);
+        assert_eq!(ledger.used_by_others(&key(), &intent(2), 500), 1);
+        // What is over of one intent stays its own: it counts for that one only.
+        assert_eq!(ledger.reserve(&key(), intent(1), 1, 2_000 + HOUR_MS), Ok(1));
+        assert_eq!(ledger.give_back(&key(), &intent(1)), Err(ReasonCode::ReplayOrConflict));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Source: the design's "The DVM". `step` takes one event into a [`State`] and says what follows:
 //! calls to the kernel, frames that may go out, headers to ask for, how the run ended. [`fold`] is
 //! the same over many events, [`replay()`] the same again over a recorded trace.
+//! [`resume`] is the step of a node that starts again, over its own journal.
 //!
 //! Always true:
 //! - an event that is not taken (an error) leaves the state as it was;
@@ -23,7 +24,7 @@ pub mod step;
 
 pub use calls::{CallRequest, args_for, expects, open_calls};
 pub use context::{BadContext, Ctx};
-pub use replay::{ReplayError, fold, replay};
+pub use replay::{ReplayError, fold, replay, resume};
 pub use root::{trace_root, view_root};
 pub use slot::Slot;
 pub use state::{BlockedOn, Frontier, State};

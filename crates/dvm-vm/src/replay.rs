@@ -12,7 +12,7 @@ use dvm_core::trace::{TraceEvent, TraceRoot};
 use crate::context::Ctx;
 use crate::root::trace_root;
 use crate::state::State;
-use crate::step::step;
+use crate::step::{Signatures, StepError, Transition, step, take};
 
 /// Where recorded events stop being a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +37,15 @@ pub fn fold(ctx: &Ctx, state: &mut State, events: &[TraceEvent]) -> Result<(), R
         }
     }
     Ok(())
+}
+
+/// Takes an event that this very node has taken before, by its own journal. What signatures it carries held then, and are
+/// not verified again: they are most of what a restart would cost. Everything else is checked as in [`step()`].
+///
+/// # Errors
+/// [`StepError`]; the state has not changed then.
+pub fn resume(ctx: &Ctx, state: &mut State, event: &TraceEvent) -> Result<Transition, StepError> {
+    take(ctx, state, event, Signatures::Verified)
 }
 
 /// The root that a whole trace leads to.

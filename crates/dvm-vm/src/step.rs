@@ -80,11 +80,29 @@ struct Effects {
     resend: bool,
 }
 
+/// What is known of the signatures in an event.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signatures {
+    /// Nothing yet.
+    Unverified,
+    /// This node verified them when it took the event for the first time.
+    Verified,
+}
+
 /// Takes one event.
 ///
 /// # Errors
 /// [`StepError`]; the state has not changed then.
 pub fn step(ctx: &Ctx, state: &mut State, event: &TraceEvent) -> Result<Transition, StepError> {
+    take(ctx, state, event, Signatures::Unverified)
+}
+
+pub(crate) fn take(
+    ctx: &Ctx,
+    state: &mut State,
+    event: &TraceEvent,
+    signatures: Signatures,
+) -> Result<Transition, StepError> {
     if state.terminal.is_some() {
         return Err(Refused(ReasonCode::WrongPhase));
     }
@@ -92,10 +110,10 @@ pub fn step(ctx: &Ctx, state: &mut State, event: &TraceEvent) -> Result<Transiti
     let effects = match event {
         TraceEvent::Start => start(ctx, state)?,
         TraceEvent::Frame(fact) if fact.header.body.from == *ctx.self_peer() => {
-            own_frame(ctx, state, fact)?
+            own_frame(ctx, state, fact, signatures)?
         }
-        TraceEvent::Frame(fact) => peer_frame(ctx, state, fact)?,
-        TraceEvent::Headers(headers) => take_headers(ctx, state, headers)?,
+        TraceEvent::Frame(fact) => peer_frame(ctx, state, fact, signatures)?,
+        TraceEvent::Headers(headers) => take_headers(ctx, state, headers, signatures)?,
         TraceEvent::Result(result) => take_result(ctx, state, result)?,
         TraceEvent::Tick { kind, level } => tick(ctx, state, *kind, *level)?,
         TraceEvent::Cancel(code) => cancel(ctx, state, *code)?,
@@ -177,6 +195,7 @@ fn checked(
     ctx: &Ctx,
     state: &State,
     header: &Signed<FrameHeader>,
+    signatures: Signatures,
 ) -> Result<(u16, Link), StepError> {
     let body = &header.body;
     // One level ahead is buffered: a peer can be that far only. Further ahead nobody honest can be.
@@ -187,8 +206,11 @@ fn checked(
     let outsider = Refused(ReasonCode::SessionMismatch);
     let seat = ctx.index_of(&body.from).ok_or(outsider)?;
     let key = ctx.key(&body.from).ok_or(outsider)?;
-    let link = header.verified_link(key).map_err(|_| Refused(ReasonCode::BindingMismatch))?;
-    Ok((seat, link))
+    let link = match signatures {
+        Signatures::Unverified => header.verified_link(key),
+        Signatures::Verified => Ok(header.link()),
+    };
+    Ok((seat, link.map_err(|_| Refused(ReasonCode::BindingMismatch))?))
 }
 
 /// Merges a checked header into its slot. True if the slot rose.
@@ -206,8 +228,13 @@ fn merge(ctx: &Ctx, state: &mut State, at: (u16, u16), header: Link) -> bool {
     after != before
 }
 
-fn peer_frame(ctx: &Ctx, state: &mut State, fact: &FrameFact) -> Result<Effects, StepError> {
-    let (seat, link) = checked(ctx, state, &fact.header)?;
+fn peer_frame(
+    ctx: &Ctx,
+    state: &mut State,
+    fact: &FrameFact,
+    signatures: Signatures,
+) -> Result<Effects, StepError> {
+    let (seat, link) = checked(ctx, state, &fact.header, signatures)?;
     let body = &fact.header.body;
     let private = fact.private.as_ref().ok_or(Refused(ReasonCode::PayloadRejected))?;
     calls::expects(ctx.plan(), body.level, &fact.broadcast, Some(private)).map_err(Refused)?;
@@ -239,8 +266,13 @@ fn take_said(
     Ok(Effects { recorded: rose || fills, ..Effects::default() })
 }
 
-fn own_frame(ctx: &Ctx, state: &mut State, fact: &FrameFact) -> Result<Effects, StepError> {
-    let (seat, link) = checked(ctx, state, &fact.header)?;
+fn own_frame(
+    ctx: &Ctx,
+    state: &mut State,
+    fact: &FrameFact,
+    signatures: Signatures,
+) -> Result<Effects, StepError> {
+    let (seat, link) = checked(ctx, state, &fact.header, signatures)?;
     let body = &fact.header.body;
     let at = (body.level, seat);
     let said = Said { out_root: body.out_root, prev_view: body.prev_view, parts: Vec::new() };
@@ -270,6 +302,7 @@ fn take_headers(
     ctx: &Ctx,
     state: &mut State,
     headers: &[Signed<FrameHeader>],
+    signatures: Signatures,
 ) -> Result<Effects, StepError> {
     // An answer is one level, with at most both stories of each participant.
     if headers.is_empty() || headers.len() > 2 * ctx.participants().len() {
@@ -277,7 +310,7 @@ fn take_headers(
     }
     let mut found = Vec::with_capacity(headers.len());
     for header in headers {
-        let (seat, link) = checked(ctx, state, header)?;
+        let (seat, link) = checked(ctx, state, header, signatures)?;
         found.push(((header.body.level, seat), link));
     }
     found.sort_unstable();

@@ -28,7 +28,7 @@ for_every_backend!(
     material_of_signers_that_failed_together_is_gone_and_that_of_others_is_not
     marker_of_a_piece_is_durable_with_the_word_that_takes_it
     batch_needs_nobodys_approval
-    no_more_than_two_batches_are_made_at_once
+    no_more_than_four_batches_are_made_at_once
 );
 
 /// What is signed: a transaction for an ECDSA key, which signs no message, and the text of its own for the others.
@@ -387,11 +387,13 @@ fn batch_is_refused_under_a_floor_that_does_not_name_its_class() {
     cluster.refused("n1", open, ReasonCode::PolicyDenied);
 }
 
-fn no_more_than_two_batches_are_made_at_once(backend: Backend) {
+fn no_more_than_four_batches_are_made_at_once(backend: Backend) {
     let mut cluster = Cluster::roomy(backend);
     let first = batch_started(&mut cluster, "one", PAIR, 1);
-    batch_started(&mut cluster, "two", PAIR, 1);
-    let intent = batch_intent(&cluster, "three", PAIR, 1);
+    for name in ["two", "three", "four"] {
+        batch_started(&mut cluster, name, PAIR, 1);
+    }
+    let intent = batch_intent(&cluster, "five", PAIR, 1);
     let opens = PAIR.map(|node| cluster.open(node, &intent, None)).to_vec();
     let (proposal, plan) = cluster.proposal(&intent, opens, backend);
     for node in PAIR {

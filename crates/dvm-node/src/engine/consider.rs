@@ -11,8 +11,8 @@ use dvm_core::reason::ReasonCode;
 use dvm_core::sign::Signed;
 use dvm_policy::JudgeInput;
 
-use super::operation::{Operation, State};
-use super::{Engine, Want};
+use super::operation::{Gathering, Operation, State};
+use super::{Engine, Token, Want};
 use crate::wire::{Consider, Considered, PeerMessage};
 
 impl Engine {
@@ -143,35 +143,34 @@ impl Engine {
                 .cloned()
                 .collect(),
         });
-        let (attempt, commits) = (op.attempt, op.commits);
+        let commits = op.commits;
         self.count_end(link, before, state);
         // An earlier try may have been granted here. Its share goes before a new one is opened; once it
         // may be out, the kernel refuses both.
         self.leave_tries(link);
         self.save(link);
         self.wake(link);
-        if let Some(call) = call {
-            let gathering = self.gathering.entry(*link).or_default();
+        let opening = call.map(|call| self.ask(call, Want::Open { intent: *link }));
+        let gathering = self.gathering.entry(*link).or_default();
+        gathering.opening = opening;
+        if opening.is_some() {
             gathering.open = None;
-            gathering.opening = true;
             gathering.commits_before = commits;
-            self.ask(call, Want::Open { intent: *link, attempt });
         } else {
             self.answer_considered(link);
         }
     }
 
     /// The kernel opened, or refused what policy had allowed.
-    pub(super) fn on_opened(&mut self, link: &Link, attempt: u32, reply: KernelReply) {
+    pub(super) fn on_opened(&mut self, link: &Link, question: Token, reply: KernelReply) {
         let now = self.running_ms;
         let mut refused = None;
-        let stale = |op: &Operation| op.coordinator && op.attempt != attempt;
-        if self.operations.get(link).is_some_and(stale) {
-            // A newer try has asked again, so this opening is superseded already.
+        let current = |gathering: &&mut Gathering| gathering.opening == Some(question);
+        let Some(gathering) = self.gathering.get_mut(link).filter(current) else {
+            // The kernel has been asked again since, so this opening is superseded already.
             return;
-        }
-        let gathering = self.gathering.entry(*link).or_default();
-        gathering.opening = false;
+        };
+        gathering.opening = None;
         let behind = gathering.commits_before + 1;
         match reply {
             KernelReply::Opened(open) => gathering.open = Some((*open, now)),

@@ -472,7 +472,7 @@ impl Engine {
             return;
         }
         op.act_run = None;
-        // Who is asked for too many batches at once would say the same at once again.
+        // Whoever is asked for too many batches at once would say the same at once again.
         let later = code == ReasonCode::ResourceLimit && !op.intent.act.publishes();
         self.set_state(intent, State::Aborted, vec![code]);
         if !later {

@@ -238,7 +238,7 @@ enum Want {
     Status,
     Stock { token: Option<Token> },
     Pin,
-    Open { intent: Link, attempt: u32 },
+    Open { intent: Link },
     Start { run: B32 },
     Level { run: B32 },
     Abort { run: B32 },
@@ -448,7 +448,7 @@ impl Engine {
             Want::Pin => self.on_pinned(reply),
             Want::Status => self.on_status(reply),
             Want::Stock { token } => self.on_stock(token, reply),
-            Want::Open { intent, attempt } => self.on_opened(&intent, attempt, reply),
+            Want::Open { intent } => self.on_opened(&intent, token, reply),
             Want::Start { run } => self.on_started(&run, reply),
             Want::Level { run } => self.on_level(&run, reply),
             Want::Abort { run } => self.on_aborted(&run, reply),
@@ -464,16 +464,17 @@ impl Engine {
         self.let_levels_go();
     }
 
-    fn ask(&mut self, call: KernelCall, want: Want) {
-        self.ask_after(0, call, want);
+    fn ask(&mut self, call: KernelCall, want: Want) -> Token {
+        self.ask_after(0, call, want)
     }
 
     /// Asks the kernel once so many writes are durable.
-    fn ask_after(&mut self, after: u64, call: KernelCall, want: Want) {
+    fn ask_after(&mut self, after: u64, call: KernelCall, want: Want) -> Token {
         let token = self.next_token;
         self.next_token += 1;
         self.wants.insert(token, want);
         self.out.push(Effect::Kernel { token, call: Box::new(call), after });
+        token
     }
 
     fn send(&mut self, to: &NodeId, commits: u32, message: PeerMessage) {

@@ -15,6 +15,7 @@ use dvm_core::sign::Signed;
 use dvm_policy::Role;
 use serde::{Deserialize, Serialize};
 
+use super::Token;
 use crate::wire::{Considered, Outcome};
 
 /// Where an operation is.
@@ -164,8 +165,8 @@ pub(super) struct Gathering {
     pub stops: BTreeMap<NodeId, u32>,
     /// Whether a kernel did not have the material of an earlier try: the next ones go without.
     pub plain: bool,
-    /// Whether the kernel is being asked.
-    pub opening: bool,
+    /// The last question to the kernel, while it is open: only what that one gives is the kernel's last opening.
+    pub opening: Option<Token>,
     /// Serial commits behind that question.
     pub commits_before: u32,
 }

@@ -11,6 +11,7 @@ use dvm_core::sign::Signed;
 use dvm_core::trace::TraceEvent;
 
 use super::operation::State;
+use super::refill::is_own_stock;
 use super::{Engine, Want};
 use crate::wire::PeerMessage;
 
@@ -96,6 +97,7 @@ impl Engine {
         for run in runs {
             self.resend_all(&run);
         }
+        self.pool.peer_is_up(node);
         // Whatever has waited for a while may have waited for this one.
         let (now, retry) = (self.running_ms, self.timing.consider_retry_ms);
         for gathering in self.gathering.values_mut() {
@@ -314,7 +316,7 @@ impl Engine {
         let gathers = |op: &super::Operation| {
             let asking =
                 matches!(op.state, State::Proposed | State::Admitted | State::PendingRemote);
-            op.coordinator && asking && op.act_run.is_none()
+            op.coordinator && asking && op.act_run.is_none() && !is_own_stock(op)
         };
         let waiting: Vec<_> =
             self.operations.iter().filter(|(_, op)| gathers(op)).map(|(link, _)| *link).collect();

@@ -26,8 +26,8 @@ const USED_MS: u64 = 3_600_000;
 /// The longest pause after refills that failed. Most fail because a signer's kernel has just started anew, which says
 /// nothing of the next one.
 const PAUSE_MS_MAX: u64 = 30_000;
-/// The first one.
-const PAUSE_MS: u64 = 2_000;
+/// Half of the first one.
+const PAUSE_MS: u64 = 500;
 
 /// How much is kept in stock, and of what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,6 +186,14 @@ impl Pool {
         shelf.failures = if well { 0 } else { shelf.failures.saturating_add(1) };
         let pause = PAUSE_MS.saturating_mul(1_u64 << shelf.failures.min(10)).min(PAUSE_MS_MAX);
         shelf.not_before_ms = if well { now_ms } else { now_ms.saturating_add(pause) };
+    }
+
+    /// A node is back: what failed without it says nothing any more.
+    pub(super) fn peer_is_up(&mut self, node: &NodeId) {
+        let with = self.shelves.iter_mut().filter(|(set, _)| set.signers.contains(node));
+        for (_, shelf) in with {
+            (shelf.failures, shelf.not_before_ms) = (0, 0);
+        }
     }
 
     /// The sets that run short, those with the least first, and how many pieces each lacks.

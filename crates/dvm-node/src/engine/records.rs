@@ -514,7 +514,7 @@ impl Engine {
                 codec::decode(value).map_err(|_| ReasonCode::LogInconsistent)?;
             let id = key.get(..32).and_then(B32::from_slice).unwrap_or_default();
             let Some(run) = self.runs.get_mut(&id) else { continue };
-            if let Ok(taken) = dvm_vm::step(&run.ctx, &mut run.vm, &event.0) {
+            if let Ok(taken) = dvm_vm::resume(&run.ctx, &mut run.vm, &event.0) {
                 run.events.push(event.0);
                 run.emitted = run.emitted.max(taken.emit.unwrap_or(0));
             }

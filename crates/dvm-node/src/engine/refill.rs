@@ -180,10 +180,15 @@ impl Engine {
         }
     }
 
+    /// What came of the batches under way. One that waits for a signer keeps the other sets waiting no longer: should it
+    /// still be made, its pieces are taken all the same.
     fn settle_refills(&mut self) {
         for (set, intent) in self.pool.refills() {
             let state = self.operations.get(&intent).map(|op| op.state);
-            if state.is_none_or(State::is_final) {
+            let waits = |state| {
+                matches!(state, State::Aborted | State::PendingRemote) || !self.may_stock(&set)
+            };
+            if state.is_none_or(|state| state.is_final() || waits(state)) {
                 let well = state == Some(State::Stashed);
                 self.pool.refilled(&set, well, self.running_ms);
             }

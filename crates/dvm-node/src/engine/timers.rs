@@ -9,7 +9,8 @@ use dvm_core::reason::ReasonCode;
 use dvm_core::trace::{TickKind, TraceEvent};
 
 use super::culprits::awaited;
-use super::operation::State;
+use super::operation::{Operation, State};
+use super::refill::is_own_stock;
 use super::{Engine, Timing};
 use crate::wire::PeerMessage;
 
@@ -42,6 +43,7 @@ impl Engine {
         let Some(op) = self.operations.get(link) else { return };
         let runs: Vec<B32> = op.act_run.into_iter().chain(op.publish_run).collect();
         let (state, coordinator) = (op.state, op.coordinator);
+        let given_up = state == State::Aborted && is_own_stock(op);
         // A run that waits for a peer has deadlines of its own, and may still end well.
         let waits = state == State::PendingRemote && op.act_run.is_some();
         if self.now_ms > op.intent.expires_ms
@@ -57,7 +59,7 @@ impl Engine {
         let gathers = matches!(state, State::Admitted | State::Proposed | State::Aborted)
             || state == State::PendingRemote
                 && self.operations.get(link).is_some_and(|op| op.act_run.is_none());
-        if coordinator && gathers {
+        if coordinator && gathers && !given_up {
             self.tick_gathering(link);
         }
         let offers = state == State::Admitted
@@ -79,7 +81,7 @@ impl Engine {
         let (now, timing) = (self.running_ms, self.timing);
         let Some(gathering) = self.gathering.get_mut(link) else { return };
         if now < gathering.asked_ms + pause_ms(gathering.since_ms, &timing, now)
-            || gathering.opening
+            || gathering.opening.is_some()
         {
             return;
         }
@@ -95,6 +97,9 @@ impl Engine {
         let (holders, _) = self.holders(&op.intent.act);
         let missing: Vec<NodeId> =
             holders.into_iter().filter(|n| *n != self.me && !opened.contains(n)).collect();
+        if overdue && is_own_stock(op) {
+            return self.set_state(link, State::Aborted, vec![ReasonCode::RemoteTimeout]);
+        }
         if overdue {
             let answered = self.refusals(link);
             let codes =
@@ -116,7 +121,7 @@ impl Engine {
         // What was offered before a restart is gone, and so is the name of who asked.
         let gathering = self.gathering.entry(*link).or_default();
         let asked_by = gathering.asked_by.clone();
-        if gathering.opening
+        if gathering.opening.is_some()
             || now < gathering.asked_ms + timing.consider_deadline_ms
             || now < gathering.fetched_ms + pause_ms(gathering.asked_ms, &timing, now)
         {
@@ -145,7 +150,7 @@ impl Engine {
     fn renew_attempt(&mut self, link: &Link) {
         let since = self.gathering.get(link).map(|g| g.since_ms);
         let Some(op) = self.operations.get(link) else { return };
-        if op.attempt >= ATTEMPTS_MAX && op.state != State::PendingRemote {
+        if op.attempt >= attempts_max(op) && op.state != State::PendingRemote {
             return;
         }
         let pending =
@@ -171,7 +176,7 @@ impl Engine {
     /// After a run stopped: a new try at once, with whoever let it down left out.
     pub(super) fn retry(&mut self, link: &Link) {
         let Some(op) = self.operations.get(link) else { return };
-        if !op.coordinator || op.attempt >= ATTEMPTS_MAX || self.now_ms > op.intent.expires_ms {
+        if !op.coordinator || op.attempt >= attempts_max(op) || self.now_ms > op.intent.expires_ms {
             return;
         }
         let since = self.gathering.get(link).map(|g| g.since_ms);
@@ -271,6 +276,11 @@ impl Engine {
         }
         self.wake(link);
     }
+}
+
+/// Tries of an operation. Nobody waits for a batch of the stock: if one fails, the next has another name.
+fn attempts_max(op: &Operation) -> u32 {
+    if is_own_stock(op) { 1 } else { ATTEMPTS_MAX }
 }
 
 /// How long to wait before peers are asked again: longer, the longer this try has waited, so that what

@@ -2,7 +2,7 @@
 
 use dvm_core::intent::Backend;
 use dvm_core::{B32, ReasonCode};
-use dvm_node::wire::PeerMessage;
+use dvm_node::wire::{Consider, PeerMessage};
 use serde_json::Value;
 
 use crate::net::{Net, floor, id};
@@ -71,6 +71,23 @@ fn question_of_a_try_that_was_made_destroys_nothing_when_it_comes_again() {
     net.approve_release("n1", &held, "a1");
     let done = net.view("n1", &held);
     assert_eq!((&done["state"], &done["attempt"]), (&"Published".into(), &1.into()), "{done:#}");
+}
+
+#[test]
+fn peer_that_is_asked_again_before_its_kernel_answers_gives_the_last_opening_and_not_the_one_before()
+ {
+    let mut net = Net::with_key(floor(0, 0));
+    net.lies("n1", |to, _, message| match message {
+        PeerMessage::Consider(ask) if to.as_str() == "n2" => {
+            let before = Box::new(Consider { attempt: 0, ..*ask.clone() });
+            vec![PeerMessage::Consider(before), PeerMessage::Consider(ask)]
+        }
+        other => vec![other],
+    });
+    net.slow = Some(id("n2"));
+    let done = net.sign("n1", "s-1", "demo", b"m");
+    assert_eq!((&done["state"], &done["attempt"]), (&"Published".into(), &1.into()), "{done:#}");
+    assert!(net.refusals.iter().all(|(_, _, code)| *code != ReasonCode::ReplayOrConflict));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use dvm_core::{B32, Link, ReasonCode};
 use proptest::prelude::*;
 
 use crate::testkit::{Peer, honest, node};
-use crate::{ReplayError, replay, trace_root};
+use crate::{ReplayError, State, replay, resume, step, trace_root};
 
 fn recorded(seed: u64) -> (Peer, TraceRoot) {
     let mut run = honest(3, seed);
@@ -111,6 +111,34 @@ fn an_unfinished_trace_replays_to_a_root_without_an_end() {
     assert_eq!(partial.terminal, None);
     assert_ne!(partial.facts_root, root.facts_root);
     assert_eq!(replay(&peer.ctx, &[]).unwrap().facts, 0);
+}
+
+#[test]
+fn a_node_resumes_what_it_took_before_to_the_same_state_and_asks_only_for_its_signatures_no_more() {
+    let (peer, root) = recorded(5);
+    let mut state = State::new(&peer.ctx);
+    for event in &peer.events {
+        assert!(resume(&peer.ctx, &mut state, event).unwrap().recorded);
+    }
+    assert_eq!(state, peer.state);
+    assert_eq!(trace_root(&peer.ctx, &state, &peer.events), root);
+
+    let frame = peer.events.iter().position(|e| matches!(e, TraceEvent::Frame(_))).unwrap();
+    let mut state = State::new(&peer.ctx);
+    for event in &peer.events[..frame] {
+        resume(&peer.ctx, &mut state, event).unwrap();
+    }
+    // With a signature that is none: whoever has not verified it before refuses it, whoever has does not look.
+    let TraceEvent::Frame(mut fact) = peer.events[frame].clone() else { unreachable!() };
+    *fact.header.cose.0.last_mut().unwrap() ^= 1;
+    let unsigned = TraceEvent::Frame(fact.clone());
+    let code = step(&peer.ctx, &mut state.clone(), &unsigned).unwrap_err().code();
+    assert_eq!(code, ReasonCode::BindingMismatch);
+    assert!(resume(&peer.ctx, &mut state.clone(), &unsigned).unwrap().recorded);
+    // Everything else is judged as ever.
+    fact.header.body.execution_id.0[0] ^= 1;
+    let other = resume(&peer.ctx, &mut state, &TraceEvent::Frame(fact));
+    assert_eq!(other.unwrap_err().code(), ReasonCode::SessionMismatch);
 }
 
 #[test]

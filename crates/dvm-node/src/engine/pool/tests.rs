@@ -141,6 +141,12 @@ fn refill_waits_for_the_one_under_way_and_after_failures_longer_each_time() {
     }
     assert_eq!(pool.short(&marks, PAUSE_MS_MAX - 1), []);
     assert_eq!(pool.short(&marks, PAUSE_MS_MAX).len(), 1);
+    pool.peer_is_up(&nodes(["n3"])[0]);
+    assert_eq!(pool.short(&marks, 0), [], "none of its signers is back");
+    pool.peer_is_up(&nodes(["n2"])[0]);
+    assert_eq!(pool.short(&marks, 0).len(), 1);
+    pool.refilled(&of, false, 0);
+    assert_eq!(pool.short(&marks, 2 * PAUSE_MS).len(), 1, "it counts anew");
     pool.refilled(&of, true, 5);
     assert_eq!(pool.short(&marks, 5).len(), 1);
 }

@@ -41,7 +41,7 @@ fn kill_until_spent(
 ) {
     let (mut last, mut moved) = (0, Instant::now());
     while load.spent.load(Relaxed) < wanted {
-        let pause = Instant::now() + Duration::from_millis(2_000 + random.below(3_000));
+        let pause = Instant::now() + Duration::from_millis(3_000 + random.below(4_000));
         while Instant::now() < pause && load.spent.load(Relaxed) < wanted {
             fleet.run_for(Duration::from_millis(100));
             let (spent, signed) = (load.spent.load(Relaxed), load.signed.load(Relaxed));
