@@ -62,8 +62,9 @@ pub(crate) fn sid(seed: u64) -> SessionId {
     sid
 }
 
+/// In base 36, so that names of sixteen sort as their indices do.
 pub(crate) fn name(index: u16) -> String {
-    format!("node-{index}")
+    format!("node-{}", char::from_digit(index.into(), 36).unwrap())
 }
 
 pub(crate) fn party(index: u16) -> Party {

@@ -14,6 +14,7 @@ use crate::testing::{name, rng};
 
 for_every_vole!(
     every_set_of_t_signs,
+    nine_of_sixteen_sign_and_so_do_all_sixteen,
     a_thousand_digests_under_one_key_give_low_s_and_the_right_recovery_id,
     keys_below_the_key_sign_and_the_key_itself_does_not_for_them,
     items_of_a_batch_are_runs_of_their_own,
@@ -49,6 +50,14 @@ fn every_set_of_t_signs<V: Dealt>() {
             let signers: Vec<u16> = (1..=n).filter(|index| set >> (index - 1) & 1 == 1).collect();
             verify(&cluster.sign_honestly(&Plan::of(&signers), &[3; 32], 1), &[3; 32]);
         }
+    }
+}
+
+/// Sixteen signers are the most that a key has.
+fn nine_of_sixteen_sign_and_so_do_all_sixteen<V: Dealt>() {
+    for signers in [(5..=13).collect::<Vec<u16>>(), (1..=16).collect()] {
+        let cluster = Cluster::<V>::new(signers.len() as u16, 16);
+        verify(&cluster.sign_honestly(&Plan::of(&signers), &[6; 32], 2), &[6; 32]);
     }
 }
 
