@@ -4,6 +4,8 @@
 //! named), `--requests N`, `--clients 1,8`, `--dir D` (a new directory, kept; on the disk that is to be
 //! measured), `--json FILE`, `--smoke` (as little as shows that everything runs).
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -36,8 +38,8 @@ impl Options {
                 "--clients" => {
                     clients = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?;
                 }
-                "--dir" => dir = Some(value()?.into()),
-                "--json" => json = Some(value()?.into()),
+                "--dir" => dir = Some(from_the_top(&value()?)),
+                "--json" => json = Some(from_the_top(&value()?)),
                 section if SECTIONS.contains(&section) => sections.push(section.to_owned()),
                 _ => {
                     return Err(
@@ -57,6 +59,11 @@ impl Options {
     fn wants(&self, section: &str) -> bool {
         self.sections.is_empty() || self.sections.iter().any(|wanted| wanted == section)
     }
+}
+
+/// A path as whoever calls cargo at the repository's top means it: cargo starts a benchmark in its package.
+fn from_the_top(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
 /// Where the figures go unless another file is named: in the directory that cargo builds in.
@@ -91,6 +98,10 @@ fn main() -> Outcome<()> {
     let temporary = tempfile::tempdir()?;
     let dir = options.dir.clone().unwrap_or_else(|| temporary.path().to_owned());
     std::fs::create_dir_all(&dir)?;
+    // A file that cannot be written is better known before two minutes of measuring than after.
+    let json_file = File::create(&options.json);
+    let mut json_file =
+        json_file.map_err(|error| format!("{}: {error}", options.json.display()))?;
     let (started, facts, sync_ms) = (Instant::now(), machine::facts(), machine::sync_ms(&dir)?);
     say(&facts);
     say(format!("One 4 KiB fdatasync on this disk, alone: {sync_ms:.3} ms. Times are medians.\n"));
@@ -104,7 +115,7 @@ fn main() -> Outcome<()> {
     }
     let document = json!({ "machine": facts, "fdatasync_ms": sync_ms,
         "seconds": started.elapsed().as_secs_f64(), "rows": rows });
-    std::fs::write(&options.json, serde_json::to_string_pretty(&document)? + "\n")?;
+    writeln!(json_file, "{document:#}")?;
     say(format!("\nWritten to {}", options.json.display()));
     Ok(())
 }

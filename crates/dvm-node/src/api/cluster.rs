@@ -1,7 +1,7 @@
 //! What anyone with a token may know of the cluster: keys, log, members, kernels.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use dvm_act::evm::{address_of, eip55};
 use dvm_blame::bip32;
 use dvm_core::B32;
@@ -11,6 +11,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
+use super::body::Params;
 use super::error::ApiError;
 use crate::engine::ApiCall;
 use crate::views::{ErrorView, KeyBelowView, KeyView, StatusView};
@@ -51,7 +52,7 @@ pub struct PathQuery {
 pub async fn key(
     State(api): State<Api>,
     Path(id): Path<String>,
-    Query(query): Query<PathQuery>,
+    Params(query): Params<PathQuery>,
 ) -> Result<Json<KeyView>, ApiError> {
     let found = all_keys(&api).await?.keys.into_iter().find(|key| key.key_id == id);
     let mut key = found.ok_or_else(|| ApiError::not_found("key", &id))?;

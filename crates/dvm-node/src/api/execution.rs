@@ -3,7 +3,7 @@
 //! Always true: what another tenant owns looks like what does not exist, also in how long the answer
 //! takes: a caller's right to see is settled before anything waits.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -17,7 +17,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::auth::Caller;
-use super::body::{Body, bytes_of};
+use super::body::{Body, Params, bytes_of};
 use super::error::ApiError;
 use super::{Api, WAIT_MS_MAX};
 use crate::engine::{ApiCall, ApiReply, SYSTEM_TENANT, Submission};
@@ -206,7 +206,7 @@ pub async fn show(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    Query(query): Query<WaitQuery>,
+    Params(query): Params<WaitQuery>,
 ) -> Answer<Json<Value>> {
     let id = visible(&api, &caller, &id).await?;
     let wait_ms = query.wait_ms.min(WAIT_MS_MAX);

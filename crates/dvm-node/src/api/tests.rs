@@ -213,6 +213,11 @@ async fn malformed_requests_get_their_code_and_never_reach_the_engine() {
         assert_eq!(status, 400, "{path} {text}");
         assert!(text.contains("PAYLOAD_REJECTED"), "{text}");
     }
+    for path in ["/v1/executions/x?wait=1", "/v1/executions/x?wait_ms=-1", "/v1/keys/k?paths=m"] {
+        let (status, text) = site.call("client", "GET", path, None).await;
+        assert_eq!(status, 400, "{path} {text}");
+        assert!(text.contains(r#""code":"PAYLOAD_REJECTED""#), "{text}");
+    }
     assert_eq!(site.asked(), 0);
 }
 

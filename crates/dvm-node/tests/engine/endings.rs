@@ -84,6 +84,7 @@ fn peer_that_is_asked_again_before_its_kernel_answers_gives_the_last_opening_and
         }
         other => vec![other],
     });
+    net.take_down("n3");
     net.slow = Some(id("n2"));
     let done = net.sign("n1", "s-1", "demo", b"m");
     assert_eq!((&done["state"], &done["attempt"]), (&"Published".into(), &1.into()), "{done:#}");

@@ -153,6 +153,16 @@ fn set_that_a_peers_kernel_refuses_is_left_for_another_and_the_peer_is_not_left_
 }
 
 #[test]
+fn peer_whose_kernel_refuses_two_sets_of_one_operation_is_not_left_out_for_it() {
+    const SEVEN: [&str; 7] = ["n1", "n2", "n3", "n4", "n5", "n6", "n7"];
+    let mut net = Net::of(&SEVEN).with(Backend::FrostEd25519, 4, floor(0, 0));
+    n3_refuses_n2(&mut net, ReasonCode::PartyBanned);
+    let view = net.sign("n1", "s-1", "demo", b"m");
+    assert_eq!((&view["state"], &view["attempt"]), (&json!("Published"), &json!(3)), "{view:#}");
+    assert_eq!((&view["culprits"], &view["left_out"]), (&json!([]), &json!([])), "{view:#}");
+}
+
+#[test]
 fn peer_that_refuses_every_set_rules_out_none_but_its_own() {
     const FOUR: [&str; 4] = ["n1", "n2", "n3", "n4"];
     let mut net = Net::of(&FOUR).with(Backend::FrostEd25519, 3, floor(0, 0));

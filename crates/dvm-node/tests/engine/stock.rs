@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::hostile_peer::{LIAR, retold_whole};
 use crate::net::stock::stocked;
-use crate::net::{Net, floor};
+use crate::net::{Net, floor, id};
 
 const BOTH: [Backend; 2] = [Backend::FrostEd25519, Backend::Dkls23Secp256k1];
 const ECDSA: Backend = Backend::Dkls23Secp256k1;
@@ -123,6 +123,8 @@ fn two_nodes_that_sign_at_once_never_reach_for_one_piece() {
 fn signature_whose_material_a_peer_does_not_have_is_made_anew_without_and_the_peer_stays() {
     for backend in BOTH {
         let mut net = warm(backend);
+        // Another batch is at hand, too: the second try might reach for that one.
+        assert_eq!(net.prepares("n1", "b-1", &["n1", "n2"], 4)["state"], "Stashed");
         let mut spends = std::collections::BTreeSet::new();
         // n2 hears of the material in the proposal, and denies that it has it.
         net.lies(LIAR, move |_, of_act, message| match message {
@@ -200,11 +202,17 @@ fn what_nobody_spends_is_gone_after_its_time_and_watchers_see_it_go() {
 #[test]
 fn batch_gives_way_to_signatures_and_is_made_all_the_same() {
     let mut net = warm(ECDSA);
-    net.batch_levels.clear();
-    for nonce in 2..15 {
+    for nonce in 2..14 {
         published(&net.signs("n1", nonce));
     }
-    // The stock runs short just as eight more come at once.
+    assert_eq!(
+        net.depth("n1", "n1,n2"),
+        Some(20),
+        "four of its own are as many as it wants at least"
+    );
+    net.batch_levels.clear();
+    // The stock runs short as eight more come at once, and the kernel that makes more is behind with them.
+    net.slow = Some(id("n1"));
     let asked: Vec<(&str, u64)> = (0..8).map(|n| ("n1", 20 + n)).collect();
     for view in net.signs_at_once(&asked) {
         published(&view);
