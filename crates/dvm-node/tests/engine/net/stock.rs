@@ -28,19 +28,23 @@ impl Net {
         self.sign(at, &name, "demo", name.as_bytes())
     }
 
-    /// Requests at several nodes at once: each one's answer.
+    /// Requests at several nodes at once, just after a tick of each: each one's answer.
     pub fn signs_at_once(&mut self, at: &[(&str, u64)]) -> Vec<Value> {
-        let asked: Vec<Token> = at
-            .iter()
-            .map(|(at, number)| {
-                self.next += 1;
-                let name = format!("s-{number}");
-                let (act, content) = self.act("demo", name.as_bytes());
-                let call = Self::submission(&name, act, Some(content));
-                self.queue.push_back((id(at), Input::Api { token: self.next, call }));
-                self.next
-            })
-            .collect();
+        // What is asked for is made up beforehand: a payment needs the key's account, and a node to tell it.
+        let mut calls = Vec::new();
+        for (at, number) in at {
+            let name = format!("s-{number}");
+            let (act, content) = self.act("demo", name.as_bytes());
+            calls.push((*at, Self::submission(&name, act, Some(content))));
+        }
+        let ticked: BTreeSet<&str> = at.iter().map(|(at, _)| *at).collect();
+        self.queue.extend(ticked.into_iter().map(|at| (id(at), Input::Tick)));
+        let mut asked: Vec<Token> = Vec::new();
+        for (at, call) in calls {
+            self.next += 1;
+            self.queue.push_back((id(at), Input::Api { token: self.next, call }));
+            asked.push(self.next);
+        }
         self.settle();
         self.pass_ms(9_500);
         let answer = |token: &Token| match self.replies.remove(token) {
