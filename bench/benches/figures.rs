@@ -4,8 +4,7 @@
 //! named), `--requests N`, `--clients 1,8`, `--dir D` (a new directory, kept; on the disk that is to be
 //! measured), `--json FILE`, `--smoke` (as little as shows that everything runs).
 
-use std::fs::File;
-use std::io::Write as _;
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -99,9 +98,11 @@ fn main() -> Outcome<()> {
     let dir = options.dir.clone().unwrap_or_else(|| temporary.path().to_owned());
     std::fs::create_dir_all(&dir)?;
     // A file that cannot be written is better known before two minutes of measuring than after.
-    let json_file = File::create(&options.json);
-    let mut json_file =
-        json_file.map_err(|error| format!("{}: {error}", options.json.display()))?;
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&options.json)
+        .map_err(|error| format!("{}: {error}", options.json.display()))?;
     let (started, facts, sync_ms) = (Instant::now(), machine::facts(), machine::sync_ms(&dir)?);
     say(&facts);
     say(format!("One 4 KiB fdatasync on this disk, alone: {sync_ms:.3} ms. Times are medians.\n"));
@@ -115,7 +116,7 @@ fn main() -> Outcome<()> {
     }
     let document = json!({ "machine": facts, "fdatasync_ms": sync_ms,
         "seconds": started.elapsed().as_secs_f64(), "rows": rows });
-    writeln!(json_file, "{document:#}")?;
+    std::fs::write(&options.json, format!("{document:#}\n"))?;
     say(format!("\nWritten to {}", options.json.display()));
     Ok(())
 }

@@ -26,7 +26,7 @@ const USED_MS: u64 = 3_600_000;
 /// The longest pause after refills that failed. Most fail because a signer's kernel has just started anew, which says
 /// nothing of the next one.
 const PAUSE_MS_MAX: u64 = 30_000;
-/// Half of the first one.
+/// Doubled with each failure: the first pause is a second.
 const PAUSE_MS: u64 = 500;
 
 /// How much is kept in stock, and of what.
